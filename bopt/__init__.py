@@ -1,0 +1,38 @@
+"""bopt: training on several objectives at once, and pruning, as Optax transformations.
+
+    optimizer = optax.chain(bopt.smgd(), optax.adam(1e-3), bopt.prune())
+    values, jac = bopt.value_and_jac([loss, bopt.l1])(params, batch)
+    updates, state = optimizer.update(jac, state, params, values=values)
+
+The networks of the paper are in `bopt.models` (which needs Flax).
+"""
+
+from bopt import sparsity
+from bopt.objectives import l1, l2, value_and_jac
+from bopt.optimizers import madam, mrmsprop
+from bopt.pruning import PruneState, prune
+from bopt.schedules import logistic_decay, time_decay
+from bopt.selections import complement, select, union
+from bopt.smgd import SmgdState, smgd
+from bopt.weightings import Weighting, fixed, min_norm
+
+__all__ = [
+    "PruneState",
+    "SmgdState",
+    "Weighting",
+    "complement",
+    "fixed",
+    "l1",
+    "l2",
+    "logistic_decay",
+    "madam",
+    "min_norm",
+    "mrmsprop",
+    "prune",
+    "select",
+    "smgd",
+    "sparsity",
+    "time_decay",
+    "union",
+    "value_and_jac",
+]

@@ -1,0 +1,148 @@
+"""A convolution that is fast on each platform, with the parameters of `flax.linen.Conv`.
+
+XLA's convolution is right for GPUs and TPUs and slow on CPUs at the sizes of small
+networks; there, the kernel's positions are sliced out of the image and one matrix
+product does the rest.
+"""
+
+import functools
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+Method = Literal["auto", "library", "patches"]
+
+
+class Conv(nn.Module):
+    """2-d convolution with stride 1 on (B, H, W, C) images, bias included.
+
+    Attributes:
+      features: number of output channels.
+      kernel_size: height and width of the kernel.
+      padding: ``"VALID"`` or ``"SAME"``.
+      method: ``"library"``: XLA's convolution; ``"patches"``: slices and one matrix
+        product, which stays one under `jax.vmap` over networks, where XLA's becomes a
+        grouped convolution, slow everywhere; ``"auto"``: patches on CPU, library
+        elsewhere, chosen when the program is lowered. Same results to float error.
+      dtype: of the computation; None: that of images and parameters.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bopt.models import Conv
+      >>> conv = Conv(features=6)
+      >>> params = conv.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+      >>> conv.apply(params, jnp.zeros((5, 28, 28, 1))).shape
+      (5, 26, 26, 6)
+    """
+
+    features: int
+    kernel_size: tuple[int, int] = (3, 3)
+    padding: Literal["VALID", "SAME"] = "VALID"
+    method: Method = "auto"
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        shape = (*self.kernel_size, images.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        images, kernel, bias = nn.dtypes.promote_dtype(
+            images, kernel, bias, dtype=self.dtype
+        )
+        return convolve(images, kernel, self.padding, self.method) + bias
+
+
+def convolve(
+    images: jax.Array,
+    kernel: jax.Array,
+    padding: Literal["VALID", "SAME"] = "VALID",
+    method: Method = "auto",
+) -> jax.Array:
+    """Cross-correlation of images with a kernel, stride 1.
+
+    Args:
+      images: (B, H, W, C_in).
+      kernel: (h, w, C_in, C_out), of the same dtype.
+      padding: ``"VALID"`` or ``"SAME"``.
+      method: see `Conv`.
+
+    Returns:
+      (B, H', W', C_out).
+
+    Raises:
+      ValueError: an unknown `method` or `padding`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bopt.models import convolve
+      >>> print(convolve(jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1))).item())
+      9.0
+    """
+    if padding not in ("VALID", "SAME"):
+        raise ValueError(f"padding={padding!r}; expected 'VALID' or 'SAME'.")
+    library = functools.partial(_library, padding=padding)
+    patches = functools.partial(_patches, padding=padding)
+    match method:
+        case "library":
+            return library(images, kernel)
+        case "patches":
+            return patches(images, kernel)
+        case "auto":
+            return lax.platform_dependent(images, kernel, cpu=patches, default=library)
+    raise ValueError(f"method={method!r}; expected 'auto', 'library' or 'patches'.")
+
+
+def _library(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(
+        images, kernel, (1, 1), padding, dimension_numbers=dimensions
+    )
+
+
+def _patches(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    height, width, channels, features = kernel.shape
+    if padding == "SAME":
+        around = [(size - 1) // 2 for size in (height, width)]
+        images = jnp.pad(
+            images,
+            [
+                (0, 0),
+                (around[0], height - 1 - around[0]),
+                (around[1], width - 1 - around[1]),
+                (0, 0),
+            ],
+        )
+    rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
+    slices = [
+        images[:, i : i + rows, j : j + columns]
+        for i in range(height)
+        for j in range(width)
+    ]
+    patches = jnp.concatenate(slices, axis=-1)
+    return patches @ kernel.reshape(height * width * channels, features)
+
+
+def avg_pool(images: jax.Array) -> jax.Array:
+    """Means over 2x2 windows with stride 2; an odd last row or column is dropped.
+
+    Args:
+      images: (B, H, W, C).
+
+    Returns:
+      (B, H // 2, W // 2, C).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bopt.models import avg_pool
+      >>> print(avg_pool(jnp.arange(4.0).reshape(1, 2, 2, 1)).item())
+      1.5
+    """
+    batch, height, width, channels = images.shape
+    height, width = height // 2, width // 2
+    windows = images[:, : 2 * height, : 2 * width].reshape(
+        batch, height, 2, width, 2, channels
+    )
+    return windows.mean(axis=(2, 4))

@@ -1,0 +1,205 @@
+"""Objectives: their values and their jacobian, and the penalties of the paper.
+
+An objective is a scalar function of the parameters, to be minimised. The *jacobian*
+of m objectives is a tree like the parameters whose every leaf has a leading axis of
+length m: row i is the gradient of objective i.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bopt.selections import PyTree, Where, selected_leaves
+
+Objective = Callable[..., Any]
+
+
+def value_and_jac(
+    objectives: Objective | Sequence[Objective], has_aux: bool = False
+) -> Callable[..., Any]:
+    """Values and jacobian of several objectives, as `jax.value_and_grad` for one.
+
+    There are two forms, with the same result:
+
+    * a **sequence** of scalar functions, each called with ``(params, *args)``: one
+      reverse pass each. The right form for objectives that share no computation,
+      such as a data loss and a penalty on the parameters: the network's backward
+      pass runs once;
+    * **one function** that returns a vector of shape (m,): `jax.jacrev`, that is one
+      forward pass and m pullbacks. The right form for objectives that share a
+      network, such as the losses of several tasks.
+
+    Args:
+      objectives: a sequence of m scalar functions, or one function returning (m,)
+        values. Differentiated in their first argument.
+      has_aux: the one function, or the *first* of the sequence, returns
+        ``(values, aux)``; the others return scalars.
+
+    Returns:
+      A function ``(params, *args, **kwargs) -> (values, jac)``, or
+      ``((values, aux), jac)`` with `has_aux`. `values` has shape (m,), every leaf of
+      `jac` has shape (m, *leaf.shape) and the dtype of its parameter.
+
+    Raises:
+      ValueError: an empty sequence, or (when traced) an objective whose value is not
+        a scalar, or not a vector where one function is given.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> def loss(params, x):
+      ...     return jnp.sum((params["w"] - x) ** 2)
+      >>> params = {"w": jnp.array([[3.0, -1.0]])}
+      >>> values, jac = bopt.value_and_jac([loss, bopt.l1])(params, 1.0)
+      >>> print(values)
+      [8. 4.]
+      >>> print(jac["w"][0], jac["w"][1])
+      [[ 4. -4.]] [[ 1. -1.]]
+
+    Source: the multi-gradient of S. Liu, L. N. Vicente, *The stochastic
+    multi-gradient algorithm for multi-objective optimization*, Annals of Operations
+    Research 2021.
+    """
+    if callable(objectives):
+        return _one_function(objectives, has_aux)
+    if not objectives:
+        raise ValueError(
+            "value_and_jac got an empty sequence; expected at least one objective."
+        )
+    return _one_pass_each(tuple(objectives), has_aux)
+
+
+def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
+    def vector(params, *args, **kwargs):
+        values, aux = _split_aux(function(params, *args, **kwargs), has_aux, function)
+        if jnp.ndim(values) != 1:
+            raise ValueError(
+                f"The objectives {_name(function)} returned values of shape "
+                f"{jnp.shape(values)}; expected a vector of shape (m,), one entry an "
+                "objective: stack the scalars with jnp.stack, or pass a sequence of "
+                "scalar functions."
+            )
+        return values, (values, aux)
+
+    def value_and_jac_fn(params, *args, **kwargs):
+        jac, (values, aux) = jax.jacrev(vector, has_aux=True)(params, *args, **kwargs)
+        return ((values, aux) if has_aux else values), jac
+
+    return value_and_jac_fn
+
+
+def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
+    def scalar(index: int) -> Objective:
+        def value(params, *args, **kwargs):
+            function = functions[index]
+            value, aux = _split_aux(
+                function(params, *args, **kwargs), has_aux and index == 0, function
+            )
+            if jnp.ndim(value) != 0:
+                raise ValueError(
+                    f"Objective {index} ({_name(function)}) returned a value of shape "
+                    f"{jnp.shape(value)}; expected a scalar: take its mean or its sum."
+                )
+            return value, aux
+
+        return value
+
+    def value_and_jac_fn(params, *args, **kwargs):
+        passes = [
+            jax.value_and_grad(scalar(i), has_aux=True)(params, *args, **kwargs)
+            for i in range(len(functions))
+        ]
+        dtype = jnp.result_type(*(value for (value, _), _ in passes))
+        values = jnp.stack([jnp.asarray(value, dtype) for (value, _), _ in passes])
+        jac = jax.tree.map(lambda *rows: jnp.stack(rows), *(grad for _, grad in passes))
+        (_, aux), _ = passes[0]
+        return ((values, aux) if has_aux else values), jac
+
+    return value_and_jac_fn
+
+
+def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, Any]:
+    if not has_aux:
+        return result, None
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise ValueError(
+            f"With has_aux, {_name(function)} must return (value, aux), got "
+            f"{type(result).__name__}."
+        )
+    return result
+
+
+def _name(function: Objective) -> str:
+    return getattr(function, "__name__", None) or repr(function)
+
+
+def l1(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
+    """Sum of absolute values of the selected leaves: the paper's complexity.
+
+    An objective as it stands: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient
+    is sign(w), 0 at 0, so that pruned entries exert no pull.
+
+    Args:
+      params: a pytree of arrays.
+      *args: ignored (the batch, which every objective is called with).
+      where: a selection (see `bopt.selections`); by default leaves of rank 2, the
+        dense kernels.
+
+    Returns:
+      A scalar, accumulated in float32 or the parameters' dtype if that is wider.
+
+    Raises:
+      ValueError: the selection matches nothing.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"kernel": jnp.array([[3.0, -1.0]]), "bias": jnp.array([5.0])}
+      >>> print(bopt.l1(params), bopt.l1(params, where="*"))
+      4.0 9.0
+
+    Source: M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse
+    neural networks by pruning weights in a multiobjective learning approach*
+    (arXiv 2008.13590), section 3.
+    """
+    del args
+    # The derivative of jnp.abs at 0 is 1; that of the l1 norm must be 0 there, or
+    # pruned entries would pull and count.
+    return _sum_over(
+        lambda leaf: leaf * jax.lax.stop_gradient(jnp.sign(leaf)), params, where
+    )
+
+
+def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
+    """Sum of squares of the selected leaves (Keras' ``l2``; no root, no half).
+
+    Sums of penalties are plain sums: the original's "l1 dense + l2 conv" is
+    ``lambda params, *_: bopt.l1(params, where=2) + bopt.l2(params, where=4)``.
+
+    Args:
+      params: a pytree of arrays.
+      *args: ignored (the batch, which every objective is called with).
+      where: a selection (see `bopt.selections`); by default leaves of rank 2.
+
+    Returns:
+      A scalar, accumulated in float32 or the parameters' dtype if that is wider.
+
+    Raises:
+      ValueError: the selection matches nothing.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"conv": jnp.full((1, 1, 1, 2), 3.0), "dense": jnp.ones((1, 2))}
+      >>> print(bopt.l2(params, where=4))
+      18.0
+    """
+    del args
+    return _sum_over(jnp.square, params, where)
+
+
+def _sum_over(function: Callable[[jax.Array], jax.Array], params: PyTree, where: Where):
+    leaves = [jnp.asarray(leaf) for leaf in selected_leaves(where, params)]
+    wide = jnp.result_type(jnp.float32, *leaves)
+    return sum(
+        (jnp.sum(function(leaf.astype(wide))) for leaf in leaves), jnp.zeros((), wide)
+    )

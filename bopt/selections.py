@@ -1,0 +1,202 @@
+"""Which leaves of a parameter tree a penalty, a pruning or a report is about.
+
+Every `where` argument of this library takes the same five kinds of selection:
+
+* an **int**: leaves of that rank. ``2`` is every dense kernel of a Flax, NNX or
+  Equinox network, ``4`` every 2-d convolution kernel;
+* a **str**: a path pattern with ``*`` and ``?`` (`fnmatch.fnmatchcase`) over the
+  leaf's path, its keys joined by ``/``, as in ``"params/Dense_*/kernel"``;
+* a **predicate** ``(path, leaf) -> bool`` on the same path and the leaf;
+* a **boolean tree**: one bool for each leaf, or for each subtree (a tree prefix);
+* the `union` of several, or the `complement` of one.
+
+Rank misleads where layers are stacked: a `flax.linen.scan` of dense layers has
+kernels of rank 3, attention projections have kernels of rank 3, an embedding table
+has rank 2 and is no kernel at all. Use a path pattern there.
+"""
+
+import dataclasses
+import fnmatch
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+PyTree = Any
+Where = Any  # int | str | Callable[[str, leaf], bool] | PyTree[bool] | union | complement
+
+
+@dataclasses.dataclass(frozen=True)
+class _Union:
+    parts: tuple[Where, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Complement:
+    part: Where
+
+
+def union(*parts: Where) -> Where:
+    """Selects the leaves that at least one of `parts` selects.
+
+    Args:
+      *parts: selections of any kind (see `bopt.selections`).
+
+    Returns:
+      A selection. Single parts may match nothing, their union may not.
+
+    Raises:
+      ValueError: without any part.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"conv": jnp.ones((3, 3, 1, 6)), "dense": jnp.ones((4, 2)),
+      ...           "bias": jnp.ones(2)}
+      >>> bopt.select(bopt.union(2, "conv*"), params)
+      {'bias': False, 'conv': True, 'dense': True}
+    """
+    if not parts:
+        raise ValueError("union() needs at least one selection, got none.")
+    return _Union(parts)
+
+
+def complement(part: Where) -> Where:
+    """Selects the leaves that `part` does not select.
+
+    Args:
+      part: a selection of any kind (see `bopt.selections`).
+
+    Returns:
+      A selection.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2)}
+      >>> bopt.select(bopt.complement("bias"), params)
+      {'bias': False, 'kernel': True}
+    """
+    return _Complement(part)
+
+
+def select(where: Where, tree: PyTree) -> PyTree:
+    """Resolves a selection on a tree.
+
+    Args:
+      where: a selection of any kind (see `bopt.selections`).
+      tree: a pytree of arrays (or of anything with a shape).
+
+    Returns:
+      A tree like `tree` whose leaves are Python bools, True where selected.
+
+    Raises:
+      ValueError: the selection matches no leaf of a tree that has leaves, is a
+        boolean tree of another structure, or is of none of the five kinds.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2)}
+      >>> bopt.select(2, params)
+      {'bias': False, 'kernel': True}
+      >>> bopt.select(lambda path, leaf: "bias" in path, params)
+      {'bias': True, 'kernel': False}
+    """
+    chosen = _resolve(where, tree)
+    if not any(chosen) and chosen:
+        leaves = [
+            f"{path_name(path)} {np.shape(leaf)}"
+            for path, leaf in jax.tree.leaves_with_path(tree)
+        ]
+        raise ValueError(
+            f"where={_describe(where)} matches none of the {len(leaves)} leaves: "
+            f"{', '.join(leaves[:8])}{', ...' if len(leaves) > 8 else ''}. Expected "
+            "a selection that matches at least one; select by a path pattern such "
+            "as '*/kernel' or by another rank."
+        )
+    return jax.tree.unflatten(jax.tree.structure(tree), chosen)
+
+
+def selected_leaves(where: Where, tree: PyTree) -> list[jax.Array]:
+    """The leaves of `tree` that `where` selects, in the tree's order.
+
+    Args:
+      where: a selection of any kind (see `bopt.selections`).
+      tree: a pytree of arrays.
+
+    Returns:
+      A list of leaves.
+
+    Raises:
+      ValueError: as `select`.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2)}
+      >>> [leaf.shape for leaf in bopt.selections.selected_leaves(2, params)]
+      [(4, 2)]
+    """
+    keep = jax.tree.leaves(select(where, tree))
+    return [leaf for leaf, k in zip(jax.tree.leaves(tree), keep, strict=True) if k]
+
+
+def path_name(path: tuple[Any, ...]) -> str:
+    """A leaf's path as text: its keys joined by ``/`` (``.`` for a lone leaf).
+
+    Args:
+      path: a key path, as `jax.tree.leaves_with_path` gives it.
+
+    Returns:
+      The text that path patterns match and error messages quote.
+
+    Example:
+      >>> import bopt, jax
+      >>> tree = {"Dense_0": {"kernel": 1.0}}
+      >>> [bopt.selections.path_name(p) for p, _ in jax.tree.leaves_with_path(tree)]
+      ['Dense_0/kernel']
+    """
+    return jax.tree_util.keystr(path, simple=True, separator="/") or "."
+
+
+def _resolve(where: Where, tree: PyTree) -> list[bool]:
+    """One bool a leaf; whether any is True is the caller's business."""
+    leaves = jax.tree.leaves_with_path(tree)
+    match where:
+        case _Union(parts):
+            resolved = [_resolve(part, tree) for part in parts]
+            return [any(column) for column in zip(*resolved, strict=True)]
+        case _Complement(part):
+            return [not chosen for chosen in _resolve(part, tree)]
+        case int() if not isinstance(where, bool):
+            return [np.ndim(leaf) == where for _, leaf in leaves]
+        case str():
+            return [fnmatch.fnmatchcase(path_name(path), where) for path, _ in leaves]
+    if isinstance(where, Callable) and jax.tree.leaves(where) == [where]:
+        return [bool(where(path_name(path), leaf)) for path, leaf in leaves]
+    return _resolve_tree(where, tree)
+
+
+def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
+    for path, leaf in jax.tree.leaves_with_path(where):
+        if isinstance(leaf, jax.core.Tracer) or (
+            not isinstance(leaf, bool | np.bool_)
+            and (np.ndim(leaf) != 0 or getattr(leaf, "dtype", None) != bool)
+        ):
+            raise ValueError(
+                f"where has {leaf!r} at '{path_name(path)}'. Expected a rank (int), a "
+                "path pattern (str), a predicate (path, leaf) -> bool, a tree of "
+                "bools, or bopt.union / bopt.complement of these; under "
+                "optax.inject_hyperparams, name 'where' in static_args."
+            )
+    try:
+        full = jax.tree.broadcast(where, tree)
+    except ValueError as error:
+        raise ValueError(
+            f"where is a boolean tree of structure {jax.tree.structure(where)}, "
+            f"expected that of the parameters or a prefix of it, "
+            f"{jax.tree.structure(tree)}."
+        ) from error
+    return [bool(leaf) for leaf in jax.tree.leaves(full)]
+
+
+def _describe(where: Where) -> str:
+    return getattr(where, "__name__", None) or repr(where)

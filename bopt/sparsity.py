@@ -1,0 +1,128 @@
+"""How sparse a parameter tree is: counts, shares and bytes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from bopt.selections import PyTree, Where, path_name, select
+
+
+class Count(NamedTuple):
+    """What is in a leaf, or in several together.
+
+    Attributes:
+      entries: number of entries.
+      nonzeros: number of entries that are not 0 (NaN counts).
+      l1: sum of absolute values.
+      bytes: size in memory, zeros included: pruning alone makes nothing smaller.
+
+    Example:
+      >>> import bopt
+      >>> bopt.sparsity.Count(entries=4, nonzeros=1, l1=2.0, bytes=16).sparsity
+      0.75
+    """
+
+    entries: int
+    nonzeros: int
+    l1: float
+    bytes: int
+
+    @property
+    def sparsity(self) -> float:
+        """Share of zeros, 0 to 1."""
+        return 1 - self.nonzeros / self.entries if self.entries else 0.0
+
+
+class Report(NamedTuple):
+    """The result of `report`; its `str` is a table.
+
+    Attributes:
+      layers: path -> `Count` of every selected leaf.
+      dense: all selected leaves together.
+      total: all parameters together.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> report = bopt.sparsity.report({"kernel": jnp.eye(2), "bias": jnp.ones(4)})
+      >>> report.dense_sparsity, report.total_sparsity
+      (0.5, 0.25)
+    """
+
+    layers: dict[str, Count]
+    dense: Count
+    total: Count
+
+    @property
+    def dense_sparsity(self) -> float:
+        """Share of zeros among the selected leaves, 0 to 1."""
+        return self.dense.sparsity
+
+    @property
+    def total_sparsity(self) -> float:
+        """Share of zeros among all parameters, 0 to 1."""
+        return self.total.sparsity
+
+    def __str__(self) -> str:
+        rows = {**self.layers, "dense": self.dense, "total": self.total}
+        width = max(len(name) for name in rows)
+        lines = [
+            f"{'layer':<{width}} {'entries':>10} {'nonzeros':>10} {'sparsity':>9} "
+            f"{'l1':>11} {'bytes':>11}"
+        ]
+        lines += [
+            f"{name:<{width}} {row.entries:>10,} {row.nonzeros:>10,} "
+            f"{row.sparsity:>9.2%} {row.l1:>11.5g} {row.bytes:>11,}"
+            for name, row in rows.items()
+        ]
+        return "\n".join(lines)
+
+
+def report(params: PyTree, where: Where = 2) -> Report:
+    """Counts what is left of the parameters, by layer and in all.
+
+    Args:
+      params: a pytree of arrays; computed on the host, not for use inside jit.
+      where: a selection (see `bopt.selections`) of what "dense" means; by default
+        leaves of rank 2, the dense kernels.
+
+    Returns:
+      A `Report`.
+
+    Raises:
+      ValueError: the selection matches nothing.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> params = {"Dense_0": {"kernel": jnp.eye(10), "bias": jnp.ones(10)}}
+      >>> print(bopt.sparsity.report(params))
+      layer             entries   nonzeros  sparsity          l1       bytes
+      Dense_0/kernel        100         10    90.00%          10         400
+      dense                 100         10    90.00%          10         400
+      total                 110         20    81.82%          20         440
+    """
+    chosen = jax.tree.leaves(select(where, params))
+    counts = {
+        path_name(path): _count(leaf) for path, leaf in jax.tree.leaves_with_path(params)
+    }
+    layers = {
+        name: count
+        for (name, count), keep in zip(counts.items(), chosen, strict=True)
+        if keep
+    }
+    return Report(layers, _sum(layers), _sum(counts))
+
+
+def _count(leaf: Any) -> Count:
+    array = np.asarray(leaf)
+    return Count(
+        entries=array.size,
+        nonzeros=int(np.count_nonzero(array)),
+        l1=float(np.abs(array.astype(np.float64)).sum()),
+        bytes=array.nbytes,
+    )
+
+
+def _sum(counts: dict[str, Count]) -> Count:
+    columns = list(zip(*counts.values(), strict=True)) or [(), (), (), ()]
+    return Count(*(sum(column) for column in columns))
