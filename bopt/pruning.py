@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from bopt.selections import PyTree, Where, path_name, select
 
@@ -27,7 +28,7 @@ class PruneState(NamedTuple):
     """
 
     mask: PyTree
-    step: jax.Array
+    step: ArrayLike
 
 
 def prune(
@@ -115,7 +116,7 @@ def prune(
         def new_mask(mask, update, param):
             if isinstance(mask, optax.MaskedNode):
                 return mask
-            new = optax.apply_updates(param, update)
+            new = jnp.asarray(optax.apply_updates(param, update))
             wide = jnp.promote_types(jnp.float32, new.dtype)
             # Written so that NaN compares as kept.
             kept = ~(jnp.abs(new).astype(wide) <= jnp.asarray(limit).astype(wide))

@@ -17,14 +17,14 @@ has rank 2 and is no kernel at all. Use a path pattern there.
 
 import dataclasses
 import fnmatch
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 PyTree = Any
-Where = Any  # int | str | Callable[[str, leaf], bool] | PyTree[bool] | union | complement
+Where = Any  # one of the five kinds above
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,16 +170,16 @@ def _resolve(where: Where, tree: PyTree) -> list[bool]:
             return [np.ndim(leaf) == where for _, leaf in leaves]
         case str():
             return [fnmatch.fnmatchcase(path_name(path), where) for path, _ in leaves]
-    if isinstance(where, Callable) and jax.tree.leaves(where) == [where]:
+    if callable(where) and jax.tree.structure(where).num_nodes == 1:
         return [bool(where(path_name(path), leaf)) for path, leaf in leaves]
     return _resolve_tree(where, tree)
 
 
 def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
     for path, leaf in jax.tree.leaves_with_path(where):
-        if isinstance(leaf, jax.core.Tracer) or (
+        if isinstance(leaf, Tracer) or (
             not isinstance(leaf, bool | np.bool_)
-            and (np.ndim(leaf) != 0 or getattr(leaf, "dtype", None) != bool)
+            and (np.ndim(leaf) != 0 or jax.dtypes.result_type(leaf) != np.bool_)
         ):
             raise ValueError(
                 f"where has {leaf!r} at '{path_name(path)}'. Expected a rank (int), a "

@@ -1,5 +1,7 @@
 """Stochastic multi-gradient descent: a jacobian in, one direction out."""
 
+import functools
+import operator
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -99,7 +101,7 @@ def smgd(
         )
     weighting = min_norm() if weighting is None else weighting
     m = num_objectives
-    inner = None if precondition is None else optax.with_extra_args_support(precondition)
+    inner = precondition and optax.with_extra_args_support(precondition)
 
     def init_fn(params: PyTree) -> SmgdState:
         dtype = _wide_dtype(jax.tree.leaves(params))
@@ -108,16 +110,18 @@ def smgd(
             inner=() if inner is None else tuple(inner.init(params) for _ in range(m)),
         )
 
-    def update_fn(jac, state, params=None, *, values=None, **extra_args):
+    def update_fn(updates, state, params=None, *, values=None, **extra_args):
+        jac = updates
         _check_jacobian(jac, params, m)
         gradients = [jax.tree.map(lambda leaf, i=i: leaf[i], jac) for i in range(m)]
-        rows, inner_states = gradients, state.inner
+        rows, inner_states = gradients, ()
         if inner is not None:
             pairs = [
                 inner.update(row, inner_state, params, **extra_args)
                 for row, inner_state in zip(gradients, state.inner, strict=True)
             ]
-            rows, inner_states = (tuple(part) for part in zip(*pairs, strict=True))
+            rows = [row for row, _ in pairs]
+            inner_states = tuple(inner_state for _, inner_state in pairs)
         weighed = gradients if weigh_by == "gradients" else rows
         weights = weighting(_gram(weighed), values)
         if jnp.shape(weights) != (m,):
@@ -126,9 +130,8 @@ def smgd(
                 f"expected ({m},), one an objective."
             )
         direction = jax.tree.map(lambda *leaves: _combine(weights, leaves), *rows)
-        return direction, SmgdState(
-            weights.astype(state.weights.dtype), tuple(inner_states)
-        )
+        weights = weights.astype(state.weights.dtype)
+        return direction, SmgdState(weights, inner_states)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
@@ -159,8 +162,11 @@ def _gram(rows: list[PyTree]) -> jax.Array:
 
 def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
     wide = _wide_dtype([weights, *leaves])
-    terms = (w.astype(wide) * x.astype(wide) for w, x in zip(weights, leaves))
-    return sum(terms, jnp.zeros((), wide)).astype(leaves[0].dtype)
+    terms = (
+        weight.astype(wide) * leaf.astype(wide)
+        for weight, leaf in zip(weights, leaves, strict=True)
+    )
+    return functools.reduce(operator.add, terms).astype(leaves[0].dtype)
 
 
 def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:

@@ -103,7 +103,8 @@ def report(params: PyTree, where: Where = 2) -> Report:
     """
     chosen = jax.tree.leaves(select(where, params))
     counts = {
-        path_name(path): _count(leaf) for path, leaf in jax.tree.leaves_with_path(params)
+        path_name(path): _count(leaf)
+        for path, leaf in jax.tree.leaves_with_path(params)
     }
     layers = {
         name: count

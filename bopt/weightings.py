@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 
 Weighting = Callable[[jax.Array, jax.Array | None], jax.Array]
 Normalization = Literal["l2", "loss", "loss+"]
@@ -33,8 +34,9 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
       normalize: what each gradient is multiplied by before the point is sought; the
         weights returned are those of the unscaled gradients, with sum 1.
         None: nothing. ``"l2"``: 1 / its norm. ``"loss"``: 1 / its objective's value.
-        ``"loss+"``: 1 / (value * norm). The last two need ``update(..., values=values)``
-        and positive values (below 1e-8 they count as 1e-8).
+        ``"loss+"``: 1 / (value * norm). The last two need
+        ``update(..., values=values)`` and positive values (below 1e-8 they count as
+        1e-8).
 
     Returns:
       A weighting ``(gram (m, m), values (m,) or None) -> weights (m,)`` on the unit
@@ -98,12 +100,12 @@ def fixed(weights: Any) -> Weighting:
             f"fixed got weights of shape {weights.shape}; expected a vector (m,), "
             "one weight an objective."
         )
-    if not isinstance(weights, jax.core.Tracer):
-        if not (np.isfinite(weights).all() and np.min(weights, initial=0) >= 0):
-            raise ValueError(
-                f"fixed got weights {weights.tolist()}; expected finite, non-negative "
-                "numbers."
-            )
+    traced = isinstance(weights, Tracer)
+    if not traced and not all(0 <= w < np.inf for w in weights.tolist()):
+        raise ValueError(
+            f"fixed got weights {weights.tolist()}; expected finite, non-negative "
+            "numbers."
+        )
 
     def weighting(gram: jax.Array, values: jax.Array | None) -> jax.Array:
         del values

@@ -1,4 +1,4 @@
-"""A convolution that is fast on each platform, with the parameters of `flax.linen.Conv`.
+"""A convolution that is fast on each platform, with `flax.linen.Conv`'s parameters.
 
 XLA's convolution is right for GPUs and TPUs and slow on CPUs at the sizes of small
 networks; there, the kernel's positions are sliced out of the image and one matrix
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
 from jax import lax
 
 Method = Literal["auto", "library", "patches"]
@@ -49,9 +50,7 @@ class Conv(nn.Module):
         shape = (*self.kernel_size, images.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        images, kernel, bias = nn.dtypes.promote_dtype(
-            images, kernel, bias, dtype=self.dtype
-        )
+        images, kernel, bias = promote_dtype(images, kernel, bias, dtype=self.dtype)
         return convolve(images, kernel, self.padding, self.method) + bias
 
 
