@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from bopt._dtypes import wide_dtype
 from bopt.selections import PyTree, Where, selected_leaves
 
 Objective = Callable[..., Any]
@@ -110,8 +111,9 @@ def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
             jax.value_and_grad(scalar(i), has_aux=True)(params, *args, **kwargs)
             for i in range(len(functions))
         ]
-        dtype = jnp.result_type(*(value for (value, _), _ in passes))
-        values = jnp.stack([jnp.asarray(value, dtype) for (value, _), _ in passes])
+        values = [value for (value, _), _ in passes]
+        dtype = wide_dtype(values)
+        values = jnp.stack([value.astype(dtype) for value in values])
         jac = jax.tree.map(lambda *rows: jnp.stack(rows), *(grad for _, grad in passes))
         (_, aux), _ = passes[0]
         return ((values, aux) if has_aux else values), jac
@@ -199,7 +201,7 @@ def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
 
 def _sum_over(function: Callable[[jax.Array], jax.Array], params: PyTree, where: Where):
     leaves = [jnp.asarray(leaf) for leaf in selected_leaves(where, params)]
-    wide = jnp.result_type(jnp.float32, *leaves)
+    wide = wide_dtype(leaves)
     return sum(
         (jnp.sum(function(leaf.astype(wide))) for leaf in leaves), jnp.zeros((), wide)
     )

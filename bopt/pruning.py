@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jax.typing import ArrayLike
 
+from bopt._dtypes import wide_dtype
 from bopt.selections import PyTree, Where, path_name, select
 
 
@@ -117,7 +118,7 @@ def prune(
             if isinstance(mask, optax.MaskedNode):
                 return mask
             new = jnp.asarray(optax.apply_updates(param, update))
-            wide = jnp.promote_types(jnp.float32, new.dtype)
+            wide = wide_dtype([new])
             # Written so that NaN compares as kept.
             kept = ~(jnp.abs(new).astype(wide) <= jnp.asarray(limit).astype(wide))
             return jnp.where(due, kept if regrow else kept & mask, mask)
@@ -125,8 +126,9 @@ def prune(
         def rewrite(mask, update, param):
             if isinstance(mask, optax.MaskedNode):
                 return update
-            # The wider dtype of the two: -param must not be rounded.
-            dtype = jnp.promote_types(update.dtype, param.dtype)
+            # -param must not be rounded to an update of fewer digits.
+            same = update.dtype == param.dtype
+            dtype = param.dtype if same else wide_dtype([update, param])
             return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
 
         _check_updates(state.mask, updates, params)

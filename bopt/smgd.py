@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from bopt._dtypes import wide_dtype
 from bopt.selections import PyTree, path_name
 from bopt.weightings import Weighting, min_norm
 
@@ -104,7 +105,7 @@ def smgd(
     inner = precondition and optax.with_extra_args_support(precondition)
 
     def init_fn(params: PyTree) -> SmgdState:
-        dtype = _wide_dtype(jax.tree.leaves(params))
+        dtype = wide_dtype(jax.tree.leaves(params))
         return SmgdState(
             weights=jnp.full(m, 1 / m, dtype),
             inner=() if inner is None else tuple(inner.init(params) for _ in range(m)),
@@ -136,13 +137,9 @@ def smgd(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _wide_dtype(leaves: list[Any]) -> Any:
-    return jnp.result_type(jnp.float32, *leaves)
-
-
 def _gram(rows: list[PyTree]) -> jax.Array:
     """(m, m) inner products of m trees, summed leaf by leaf."""
-    dtype = _wide_dtype(jax.tree.leaves(rows))
+    dtype = wide_dtype(jax.tree.leaves(rows))
     m = len(rows)
     leaves = [[leaf.astype(dtype) for leaf in jax.tree.leaves(row)] for row in rows]
 
@@ -161,7 +158,7 @@ def _gram(rows: list[PyTree]) -> jax.Array:
 
 
 def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
-    wide = _wide_dtype([weights, *leaves])
+    wide = wide_dtype([weights, *leaves])
     terms = (
         weight.astype(wide) * leaf.astype(wide)
         for weight, leaf in zip(weights, leaves, strict=True)

@@ -1,0 +1,22 @@
+"""The precision in which inner products, sums and comparisons are done."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import jax.numpy as jnp
+
+
+def wide_dtype(leaves: Iterable[Any]) -> Any:
+    """float64 where a leaf has it, else float32 (also for bfloat16 and float16).
+
+    Raises:
+      ValueError: a complex leaf.
+    """
+    dtypes = {jnp.dtype(leaf.dtype) for leaf in leaves}
+    for dtype in dtypes:
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise ValueError(
+                f"bopt got a leaf of dtype {dtype}; expected real parameters: split "
+                "complex ones into real and imaginary parts."
+            )
+    return jnp.float64 if jnp.dtype(jnp.float64) in dtypes else jnp.float32
