@@ -1,0 +1,1 @@
+"""Programs that train, search, measure and draw with `bopt`."""

@@ -1,0 +1,202 @@
+"""The options of the experiments: one typed configuration, the command line of it."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+Multi = ("smgd", "madam", "mrmsprop")
+Baselines = ("sgd", "adam", "rmsprop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Trains LeNet-5 on two objectives, cross entropy and the l1 norm of the dense
+    weights, and prunes it while it trains."""
+
+    dataset: Literal["auto", "mnist", "digits"] = "auto"
+    """auto: MNIST, or scikit-learn's handwritten digits where it cannot be had."""
+    data_dir: str = "data"
+    """Folder that may hold the original files of the data set."""
+    optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
+    """smgd, madam, mrmsprop weigh the two gradients anew at every step; sgd, adam,
+    rmsprop are the baselines, on the sum cross entropy + L1 * l1."""
+    l1: float | None = None
+    """Coefficient of the l1 norm for the baselines (default 3e-4)."""
+    weights: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="W0 W1")] = (
+        None
+    )
+    """Fixed weights of the two objectives for smgd, madam, mrmsprop, instead of those
+    of least norm."""
+    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    """What the gradients are divided by before the weights are sought: nothing, their
+    norms, the objective values, or both."""
+    weigh_by: Literal["gradients", "directions"] | None = None
+    """What madam and mrmsprop take the weights from: raw gradients, as the paper, or
+    the directions that are applied (default directions)."""
+    learning_rate: float | None = None
+    """Per step (default 1e-2 for smgd and sgd, 1e-3 for the others)."""
+    momentum: float | None = None
+    """For smgd and sgd (default 0.9)."""
+    nesterov: bool = False
+    """Nesterov's momentum, for smgd and sgd."""
+    amsgrad: bool = False
+    """AMSGrad's maximum of second moments, for madam and adam."""
+    decay: float | None = None
+    """The learning rate is divided by 1 + DECAY * step (default learning rate / epochs
+    for smgd and sgd, 0 for the others)."""
+    schedule: Literal["logistic", "constant"] = "logistic"
+    """The learning rate over the epochs: logistic falls to a tenth at the end."""
+    epochs: int | None = None
+    """Passes over the training images (default 30; 100 on the digits)."""
+    batch_size: int = 32
+    """Images a step."""
+    conv_l2: float = 1e-4
+    """Coefficient of the squared l2 norm of the convolution kernels, part of
+    objective 0."""
+    threshold: float = 1e-3
+    """After every step, dense weights of this magnitude or less become 0."""
+    regrow: bool = True
+    """Whether a pruned weight may come back."""
+    prune: bool = True
+    """Whether to prune at all."""
+    seed: int = 0
+    """Of the initial parameters and the order of the images."""
+    train_size: int | None = None
+    """Train on the first so many images (default all)."""
+    out: str | None = None
+    """The run directory, new or empty (default runs/EXPERIMENT-TIME)."""
+    figures: bool = True
+    """Whether to draw the figures."""
+
+
+class ConfigError(ValueError):
+    """Options that do not fit; the message names them and what fits."""
+
+
+AnyConfig = TypeVar("AnyConfig")
+
+
+def parse(
+    config: type[AnyConfig], prog: str, args: Sequence[str] | None = None
+) -> AnyConfig:
+    """Reads a configuration from the command line.
+
+    Args:
+      config: a dataclass of options.
+      prog: the program's name in the help text.
+      args: the words of the command line; None: those of this process.
+
+    Returns:
+      An instance of `config`. A mistake ends the program with code 2, after a message
+      that names it and suggests the nearest option.
+
+    Example:
+      >>> from experiments.config import Config, parse
+      >>> parse(Config, "mnist_lenet", ["--optimizer", "adam", "--no-prune"]).prune
+      False
+    """
+    words = sys.argv[1:] if args is None else args
+    return tyro.cli(config, prog=f"python -m experiments.{prog}", args=words)
+
+
+def resolve(config: Config, dataset: str) -> Config:
+    """Fills in the defaults that depend on other options, and checks them together.
+
+    Args:
+      config: the options as given.
+      dataset: the name of the data set that was found.
+
+    Returns:
+      A configuration in which only options that have no meaning for the optimizer
+      (`l1`, `weights`, `weigh_by`, `momentum`), `train_size` and `out` may be None.
+
+    Raises:
+      ConfigError: an option out of range, or one that the optimizer does not take.
+
+    Example:
+      >>> from experiments.config import Config, resolve
+      >>> resolve(Config(optimizer="smgd"), "mnist").learning_rate
+      0.01
+    """
+    _check_ranges(config)
+    _check_optimizer(config)
+    sgd_like = config.optimizer in ("smgd", "sgd")
+    epochs = _default(config.epochs, 100 if dataset == "digits" else 30)
+    rate = _default(config.learning_rate, 1e-2 if sgd_like else 1e-3)
+    decay = rate / max(epochs, 1) if sgd_like else 0.0
+    weigh_by = "directions" if config.optimizer in ("madam", "mrmsprop") else None
+    return dataclasses.replace(
+        config,
+        epochs=epochs,
+        learning_rate=rate,
+        decay=_default(config.decay, decay),
+        momentum=_default(config.momentum, 0.9 if sgd_like else None),
+        l1=_default(config.l1, 3e-4 if config.optimizer in Baselines else None),
+        weigh_by=_default(config.weigh_by, weigh_by),
+    )
+
+
+def _default(value, default):
+    return default if value is None else value
+
+
+def _check_ranges(config: Config) -> None:
+    at_least = {
+        "l1": 0,
+        "learning_rate": 0,
+        "decay": 0,
+        "epochs": 0,
+        "batch_size": 1,
+        "conv_l2": 0,
+        "threshold": 0,
+        "seed": 0,
+    }
+    for name, low in at_least.items():
+        value = getattr(config, name)
+        # Written so that NaN fails, too.
+        if value is not None and not low <= value < float("inf"):
+            raise ConfigError(
+                f"{_option(name)} is {value}; expected a finite number, at least {low}."
+            )
+    if config.momentum is not None and not 0 <= config.momentum < 1:
+        raise ConfigError(
+            f"--momentum is {config.momentum}; expected a number from 0 to below 1."
+        )
+    if config.weights is not None and not all(
+        0 <= weight < float("inf") for weight in config.weights
+    ):
+        raise ConfigError(
+            f"--weights is {config.weights}; expected two finite, non-negative numbers."
+        )
+
+
+def _check_optimizer(config: Config) -> None:
+    takers = {
+        "l1": Baselines,
+        "weights": Multi,
+        "normalize": Multi,
+        "weigh_by": ("madam", "mrmsprop"),
+        "momentum": ("smgd", "sgd"),
+        "nesterov": ("smgd", "sgd"),
+        "amsgrad": ("madam", "adam"),
+    }
+    for name, optimizers in takers.items():
+        value = getattr(config, name)
+        if value in (None, False, "none") or config.optimizer in optimizers:
+            continue
+        raise ConfigError(
+            f"{_option(name)} has no meaning for --optimizer {config.optimizer}; it is "
+            f"for {', '.join(optimizers)}. Leave it out, or choose one of these."
+        )
+    if config.weights is not None and config.normalize != "none":
+        raise ConfigError(
+            "--weights fixes the weights, so --normalize has nothing to normalise. "
+            "Leave one of the two out."
+        )
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

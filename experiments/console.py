@@ -1,0 +1,156 @@
+"""What a run says on the screen: a progress bar or plain lines, and the final table."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from experiments.train import Progress as TrainProgress
+
+
+class Display:
+    """Shows how a training goes.
+
+    On a terminal: a bar that moves within the epoch. Elsewhere: a line an epoch.
+
+    Args:
+      console: where to.
+      epochs: of the whole training.
+      steps_per_epoch: steps in each.
+      entries: prunable entries in all.
+
+    Example:
+      >>> import io
+      >>> from rich.console import Console
+      >>> from experiments.console import Display
+      >>> Display(Console(file=io.StringIO()), 1, 10, 100).epoch({
+      ...     "epoch": 0, "objectives": [2.3, 500.0], "weights": None,
+      ...     "validation_accuracy": 0.1, "nonzeros": {"Dense_0": 100}}, None, 1)
+    """
+
+    def __init__(
+        self, console: Console, epochs: int, steps_per_epoch: int, entries: int
+    ):
+        self._console, self._epochs, self._entries = console, epochs, entries
+        self._steps_per_epoch = steps_per_epoch
+        self._validation, self._nonzeros = float("nan"), entries
+        self._start = time.perf_counter()
+        self._bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task(
+            "", total=epochs * steps_per_epoch, epoch=0, epochs=epochs
+        )
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Keeps the bar on the screen."""
+        with self._bar:
+            yield
+
+    def chunk(self, progress: TrainProgress, steps_per_second: float) -> None:
+        """Moves the bar within an epoch."""
+        done = (progress.epoch - 1) * self._steps_per_epoch + progress.step
+        text = self._text(progress.objectives, progress.weights)
+        text += f"  {steps_per_second:,.0f} steps/s"
+        self._bar.update(
+            self._task, completed=done, description=text, epoch=progress.epoch
+        )
+
+    def epoch(
+        self,
+        row: dict[str, Any],
+        steps_per_second: float | None,
+        epochs_left: int,
+    ) -> None:
+        """Says what an epoch came to; `row` is its line of metrics.jsonl."""
+        self._validation = row["validation_accuracy"]
+        self._nonzeros = sum(row["nonzeros"].values())
+        if self._console.is_terminal:
+            return
+        text = f"epoch {row['epoch']}/{self._epochs}  "
+        text += self._text(row["objectives"], row["weights"])
+        if steps_per_second is not None:
+            # Evaluation included: what the finished epochs took, on average.
+            left = (time.perf_counter() - self._start) / row["epoch"] * epochs_left
+            minutes, seconds = divmod(round(left), 60)
+            text += f"  {steps_per_second:,.0f} steps/s  left {minutes}:{seconds:02d}"
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _text(self, objectives: list[float], weights: list[float] | None) -> str:
+        chosen = " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
+        return (
+            f"losses {objectives[0]:.4f} {objectives[1]:.1f}  weights {chosen}  "
+            f"validation {self._validation:.4f}  "
+            f"nonzeros {self._nonzeros:,}/{self._entries:,}"
+        )
+
+
+def print_summary(
+    console: Console, summary: dict[str, Any], row: dict[str, Any], title: str
+) -> None:
+    """Prints the final table.
+
+    Args:
+      console: where to.
+      summary: the content of summary.json.
+      row: the last line of metrics.jsonl.
+      title: of the table: optimizer and data set.
+
+    Example:
+      >>> import io
+      >>> from rich.console import Console
+      >>> from experiments.console import print_summary
+      >>> console = Console(file=io.StringIO(), width=60)
+      >>> row = {f"{split}_{name}": 0.5 for split in ("train", "validation", "test")
+      ...        for name in ("accuracy", "cross_entropy")}
+      >>> summary = {"dense_sparsity": 0.9, "nonzero_dense": 10, "entries_dense": 100,
+      ...            "total_sparsity": 0.5, "nonzero_total": 60, "entries_total": 120,
+      ...            "seconds_total": 9.0, "seconds_compile": 1.0,
+      ...            "steps_per_second": 5.0}
+      >>> print_summary(console, summary, row | {"nonzeros": {"Dense_0": 10}}, "adam")
+      >>> "90.00 %" in console.file.getvalue()
+      True
+    """
+    table = Table(title=title, box=box.SIMPLE_HEAVY, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for split in ("train", "validation", "test"):
+        table.add_row(f"{split} accuracy", f"{row[f'{split}_accuracy']:.4f}")
+    for split in ("train", "validation", "test"):
+        table.add_row(f"{split} cross entropy", f"{row[f'{split}_cross_entropy']:.4f}")
+    for name in ("dense", "total"):
+        table.add_row(
+            f"{name} sparsity",
+            f"{summary[f'{name}_sparsity']:.2%}".replace("%", " %"),
+        )
+        left, entries = summary[f"nonzero_{name}"], summary[f"entries_{name}"]
+        table.add_row(f"nonzeros, {name}", f"{left:,} of {entries:,}")
+    for layer, left in row["nonzeros"].items():
+        table.add_row(f"nonzeros, {layer}", f"{left:,}")
+    rate = summary["steps_per_second"]
+    if rate is not None:
+        table.add_row("steps per second", f"{rate:,.0f}")
+    table.add_row(
+        "time (of it compilation)",
+        f"{summary['seconds_total']:.1f} s ({summary['seconds_compile']:.1f} s)",
+    )
+    console.print(table)

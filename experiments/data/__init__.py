@@ -1,0 +1,176 @@
+"""The images the experiments train on, from wherever they can be had.
+
+`load` looks for MNIST in this order and takes what it finds first:
+
+1. the four original files, put by hand into `data_dir` (the way to work offline):
+   ``train-images-idx3-ubyte.gz``, ``train-labels-idx1-ubyte.gz``,
+   ``t10k-images-idx3-ubyte.gz`` and ``t10k-labels-idx1-ubyte.gz``, as they lie at
+   https://storage.googleapis.com/cvdf-datasets/mnist/;
+2. a dataset that TensorFlow Datasets (TFDS) has already prepared, in a format that can
+   be read without TensorFlow (array_record), under ``TFDS_DATA_DIR`` or
+   ``~/tensorflow_datasets``;
+3. the same four files from TFDS's download manager: from its cache or the network;
+4. only with ``dataset="auto"``: the handwritten digits that scikit-learn carries.
+
+The first three give the same arrays, bit by bit. An original file that is missing among
+the others, damaged or changed is an error, never a reason to go on to the next way; a
+prepared dataset that is not MNIST bit by bit is passed over, and named if nothing else
+is found.
+"""
+
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.data import digits, mnist
+from experiments.data.errors import DataError, UnavailableError
+
+__all__ = ["DATASETS", "DataError", "Dataset", "load"]
+
+DATASETS = ("auto", "mnist", "digits")
+
+
+class Dataset(NamedTuple):
+    """Labelled images and the three index ranges they are split into.
+
+    Attributes:
+      name: which dataset this is, "mnist" or "digits".
+      title: the same for figures, e.g. "MNIST".
+      source: where it came from, for people; with ``dataset="auto"`` also why it is not
+        MNIST. It belongs into every artefact of a run.
+      images: (N, H, W, C) uint8, in the order train, validation, test.
+      labels: (N,) uint8.
+      train: the indices to train on.
+      validation: the indices that searches and early decisions look at.
+      test: the indices that are reported and never used.
+    """
+
+    name: str
+    title: str
+    source: str
+    images: np.ndarray
+    labels: np.ndarray
+    train: range
+    validation: range
+    test: range
+
+
+def load(
+    dataset: str = "auto",
+    data_dir: str | Path = "data",
+    train_size: int | None = None,
+) -> Dataset:
+    """Loads a dataset, the best way there is, and splits it. Prints nothing.
+
+    Without network it gives up within seconds.
+
+    Args:
+      dataset: "mnist"; "digits", scikit-learn's 8x8 handwritten digits, enlarged; or
+        "auto", which is MNIST where it can be had and the digits elsewhere.
+      data_dir: the folder that may hold MNIST's four original files. It need not exist.
+      train_size: how many training images to keep, from the first; None keeps all. The
+        validation part (MNIST: the last 5,000 of the 60,000 training images; digits:
+        143) is cut off before, so it does not depend on this.
+
+    Returns:
+      The `Dataset`: MNIST with (70000, 28, 28, 1) images, split 55,000 / 5,000 /
+      10,000; the digits with (1797, 28, 28, 1), split 1,294 / 143 / 360.
+
+    Raises:
+      DataError: an unknown name, a `train_size` out of range, a damaged, incomplete or
+        wrong file, or no way to the data at all: then it lists all that was tried.
+
+    Example:
+      >>> from experiments import data
+      >>> digits = data.load("digits", train_size=1000)
+      >>> digits.images.shape, len(digits.train), len(digits.validation)
+      ((1797, 28, 28, 1), 1000, 143)
+    """
+    if dataset not in DATASETS:
+        raise DataError(
+            f"unknown dataset {dataset!r}: expected one of {', '.join(DATASETS)}."
+        )
+    if dataset == "digits":
+        return _digits("", train_size)
+    reasons = []
+    for label, way in _WAYS:
+        try:
+            images, labels, source = way(Path(data_dir))
+        except UnavailableError as error:
+            reasons.append((label, str(error)))
+        else:
+            return _split("mnist", "MNIST", source, images, labels, train_size)
+    if dataset == "mnist":
+        raise DataError(_nothing_left(reasons, data_dir))
+    because = "; ".join(f"{label}: {reason}" for label, reason in reasons)
+    return _digits(f", because MNIST could not be had ({because})", train_size)
+
+
+# What every way gives, before the split: images, labels and the source.
+_Loaded = tuple[np.ndarray, np.ndarray, str]
+_WAYS: tuple[tuple[str, Callable[[Path], _Loaded]], ...] = (
+    ("original files", mnist.from_folder),
+    ("prepared by TFDS", lambda _: mnist.from_prepared()),
+    ("downloaded with TFDS", lambda _: mnist.from_download()),
+)
+# name -> the sizes of train, validation and test.
+_SIZES = {"mnist": (55_000, 5_000, 10_000), "digits": (1_294, 143, 360)}
+
+
+def _digits(because: str, train_size: int | None) -> Dataset:
+    try:
+        images, labels = digits.read()
+    except DataError as error:
+        context = f" They were to be used{because}." if because else ""
+        raise DataError(f"{error}{context}") from None
+    source = f"scikit-learn's handwritten digits{because}"
+    title = "handwritten digits (scikit-learn)"
+    return _split("digits", title, source, images, labels, train_size)
+
+
+def _split(
+    name: str,
+    title: str,
+    source: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    train_size: int | None,
+) -> Dataset:
+    train, validation, test = _SIZES[name]
+    kept = train if train_size is None else _checked(train_size, train, title)
+    return Dataset(
+        name=name,
+        title=title,
+        source=source,
+        images=images,
+        labels=labels,
+        train=range(kept),
+        validation=range(train, train + validation),
+        test=range(train + validation, train + validation + test),
+    )
+
+
+def _checked(train_size: Any, available: int, title: str) -> int:
+    try:
+        size = operator.index(train_size)
+    except TypeError:
+        size = 0
+    if not 1 <= size <= available:
+        raise DataError(
+            f"train_size is {train_size!r}: expected a whole number from 1 to "
+            f"{available}, the training images of {title} without the validation part."
+        )
+    return size
+
+
+def _nothing_left(reasons: list[tuple[str, str]], data_dir: str | Path) -> str:
+    tried = "\n".join(f"  - {label}: {reason}" for label, reason in reasons)
+    return (
+        f"MNIST could not be had. Tried, in this order:\n{tried}\n"
+        f"What to do: put the four original files ({', '.join(mnist.FILES)}; they are "
+        f"at {mnist.ADDRESS}) into {data_dir}, or name their folder with --data-dir; "
+        "or train on the images that scikit-learn carries: --dataset digits."
+    )

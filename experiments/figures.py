@@ -1,0 +1,192 @@
+"""Draws runs from their directories, one alone or several over each other.
+
+    python -m experiments.figures RUN_DIR [RUN_DIR ...] [--out DIR]
+
+Four figures: accuracy, loss, the weight of the second objective, and the nonzero dense
+weights that are left. A run on its own also shows its three splits and its layers.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import tyro
+from matplotlib.axes import Axes
+
+from experiments.config import parse
+from experiments.run_directory import Run, RunDirectoryError, read
+
+# Okabe and Ito's colours, told apart by colour-blind readers; the dashes and markers
+# tell them apart in black and white.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_DASHES = ("-", "--", "-.", ":")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
+    """Draws the figures of one run, or of several for comparison.
+
+    Args:
+      paths: run directories, finished or not.
+      out: the folder for the PNG files; made if it is not there.
+
+    Returns:
+      The files written.
+
+    Raises:
+      RunDirectoryError: a folder that holds no run, or a file that cannot be written.
+
+    Example:
+      >>> from experiments.figures import draw
+      >>> draw([], "nowhere")
+      Traceback (most recent call last):
+      experiments.run_directory.RunDirectoryError: No run directory to draw.
+    """
+    if not paths:
+        raise RunDirectoryError("No run directory to draw.")
+    runs = [read(path) for path in paths]
+    out = Path(out)
+    title = " / ".join(dict.fromkeys(run.config["dataset_title"] for run in runs))
+    panels: dict[str, Callable[[Axes, list[Run]], None]] = {
+        "accuracy": _accuracy,
+        "loss": _loss,
+        "weight": _weight,
+        "nonzeros": _nonzeros,
+    }
+    files = []
+    for name, panel in panels.items():
+        figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
+        panel(axes, runs)
+        subject = runs[0].config["optimizer"] if len(runs) == 1 else "comparison"
+        axes.set_title(f"{title}: {subject}", fontsize=11)
+        axes.set_xlabel("epoch")
+        axes.grid(True, which="major", linewidth=0.4, alpha=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=9)
+        files.append(out / f"{name}.png")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            figure.savefig(files[-1], dpi=160)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"Cannot write {files[-1]}: {error.strerror}. The runs are intact: "
+                "draw again with python -m experiments.figures."
+            ) from error
+        finally:
+            plt.close(figure)
+    return files
+
+
+def _accuracy(axes: Axes, runs: list[Run]) -> None:
+    splits = ("train", "validation", "test") if len(runs) == 1 else ("test",)
+    _lines(axes, runs, [(split, f"{split}_accuracy", 100) for split in splits])
+    axes.set_ylabel("accuracy (%)" if len(splits) > 1 else "test accuracy (%)")
+    values = [
+        100 * row[f"{s}_accuracy"]
+        for r in runs
+        for row in r.metrics[1:]
+        for s in splits
+    ]
+    if values:
+        low = min(values)
+        axes.set_ylim(low - 0.05 * (100 - low) - 0.01, 100 + 0.05 * (100 - low))
+
+
+def _loss(axes: Axes, runs: list[Run]) -> None:
+    splits = ("train", "validation", "test") if len(runs) == 1 else ("test",)
+    _lines(axes, runs, [(split, f"{split}_cross_entropy", 1) for split in splits])
+    axes.set_yscale("log")
+    many = len(splits) > 1
+    axes.set_ylabel("cross entropy (nats)" if many else "test cross entropy (nats)")
+
+
+def _weight(axes: Axes, runs: list[Run]) -> None:
+    for number, run in enumerate(runs):
+        rows = [row for row in run.metrics if row["weights"]]
+        shares = [row["weights"][1] / (sum(row["weights"]) or 1) for row in rows]
+        label = _name(run) if len(runs) > 1 else None
+        _line(axes, number, [row["epoch"] for row in rows], shares, label)
+    axes.set_yscale("log", nonpositive="mask")
+    axes.set_ylabel("weight of the l1 objective (share of the sum)")
+
+
+def _nonzeros(axes: Axes, runs: list[Run]) -> None:
+    if len(runs) == 1:
+        layers = runs[0].metrics[0]["nonzeros"] if runs[0].metrics else {}
+        for number, layer in enumerate(layers):
+            epochs = [row["epoch"] for row in runs[0].metrics]
+            left = [row["nonzeros"][layer] for row in runs[0].metrics]
+            _line(axes, number, epochs, left, layer)
+    else:
+        for number, run in enumerate(runs):
+            epochs = [row["epoch"] for row in run.metrics]
+            left = [sum(row["nonzeros"].values()) for row in run.metrics]
+            _line(axes, number, epochs, left, _name(run))
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("nonzero dense weights")
+
+
+def _lines(axes: Axes, runs: list[Run], series: list[tuple[str, str, float]]) -> None:
+    """A line for each series of a lone run, or for each run."""
+    number = 0
+    for run in runs:
+        for split, key, factor in series:
+            rows = [row for row in run.metrics if row[key] is not None]
+            values = [factor * row[key] for row in rows]
+            label = split if len(runs) == 1 else _name(run)
+            _line(axes, number, [row["epoch"] for row in rows], values, label)
+            number += 1
+
+
+def _line(axes: Axes, number: int, epochs, values, label: str | None) -> None:
+    axes.plot(
+        epochs,
+        values,
+        color=_COLORS[number % len(_COLORS)],
+        linestyle=_DASHES[number % len(_DASHES)],
+        marker=_MARKERS[number % len(_MARKERS)],
+        markersize=4,
+        markevery=max(1, len(epochs) // 10),
+        linewidth=1.6,
+        label=label,
+    )
+
+
+def _name(run: Run) -> str:
+    return f"{run.path.name} ({run.config['optimizer']})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Draws the figures of one run, or several runs over each other."""
+
+    run_dirs: tyro.conf.Positional[tuple[str, ...]]
+    """Run directories, as an experiment wrote them."""
+    out: str | None = None
+    """Folder for the PNG files (default the run's own figures/ for one run, figures/
+    for several)."""
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    options = parse(Options, "figures")
+    alone = len(options.run_dirs) == 1
+    default = Path(options.run_dirs[0]) / "figures" if alone else Path("figures")
+    try:
+        for file in draw(options.run_dirs, options.out or default):
+            print(file)
+    except RunDirectoryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

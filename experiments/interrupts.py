@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM, noticed between two pieces of work rather than in the midst."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+
+
+class Interrupted(Exception):
+    """Somebody asked the run to stop.
+
+    Attributes:
+      code: the exit code that shells expect: 130 for Ctrl-C, 143 for SIGTERM.
+
+    Example:
+      >>> import signal
+      >>> from experiments.interrupts import Interrupted
+      >>> Interrupted(signal.SIGTERM).code
+      143
+    """
+
+    def __init__(self, number: int):
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Callable[[], None]]:
+    """Holds SIGINT and SIGTERM back until they are asked for.
+
+    Yields:
+      A function that raises `Interrupted` if a signal has come. A second signal acts
+      at once, as it would without this.
+
+    Example:
+      >>> import signal
+      >>> from experiments.interrupts import Interrupted, deferred
+      >>> with deferred() as check:
+      ...     signal.raise_signal(signal.SIGTERM)
+      ...     try:
+      ...         check()
+      ...     except Interrupted as interrupt:
+      ...         print(interrupt)
+      SIGTERM
+    """
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def receive(number, frame) -> None:
+        del frame
+        received.append(number)
+        restore()
+
+    def check() -> None:
+        if received:
+            raise Interrupted(received[0])
+
+    for number in numbers:
+        signal.signal(number, receive)
+    try:
+        yield check
+    finally:
+        restore()

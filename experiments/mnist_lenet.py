@@ -1,0 +1,15 @@
+"""LeNet-5 on MNIST: cross entropy against the l1 norm of the dense weights.
+
+    python -m experiments.mnist_lenet
+
+Trains for 30 epochs and prunes after every step.
+"""
+
+import sys
+
+from bopt.models import LeNet5
+from experiments.config import Config, parse
+from experiments.run import main
+
+if __name__ == "__main__":
+    sys.exit(main("mnist_lenet", parse(Config, "mnist_lenet"), LeNet5()))

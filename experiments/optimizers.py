@@ -1,0 +1,86 @@
+"""From the options to an optimizer: `optax.chain` of bopt's links and Optax's."""
+
+import optax
+
+import bopt
+from experiments.config import Config
+
+
+def schedule(config: Config, steps_per_epoch: int) -> optax.Schedule:
+    """The learning rate of each step.
+
+    Args:
+      config: resolved options.
+      steps_per_epoch: optimizer steps an epoch.
+
+    Returns:
+      A schedule: step -> learning rate. The logistic decay over the epochs and the
+      time decay over the steps multiply, as they do in Keras.
+
+    Example:
+      >>> from experiments.config import Config, resolve
+      >>> from experiments.optimizers import schedule
+      >>> float(schedule(resolve(Config(learning_rate=0.5), "mnist"), 1718)(0))
+      0.5
+    """
+    rate, epochs = config.learning_rate, config.epochs
+    assert rate is not None and epochs is not None and config.decay is not None
+    over_steps = bopt.time_decay(1.0, config.decay)
+    if config.schedule == "constant" or epochs == 0:
+        return lambda step: rate * over_steps(step)
+    over_epochs = bopt.logistic_decay(rate, epochs, steps_per_epoch)
+    return lambda step: over_epochs(step) * over_steps(step)
+
+
+def compose(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
+    """The whole optimizer, from a jacobian to an update with exact zeros.
+
+    Args:
+      config: resolved options.
+      steps_per_epoch: optimizer steps an epoch.
+
+    Returns:
+      An `optax.GradientTransformation` for two objectives.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from experiments.config import Config, resolve
+      >>> from experiments.optimizers import compose
+      >>> optimizer = compose(resolve(Config(), "mnist"), 1718)
+      >>> state = optimizer.init({"kernel": jnp.ones((2, 2))})
+      >>> optax.tree.get(state, "PruneState").mask["kernel"].all().item()
+      True
+    """
+    rate = schedule(config, steps_per_epoch)
+    links = [_multi_gradient(config, rate)]
+    if config.prune:
+        links.append(bopt.prune(config.threshold, regrow=config.regrow))
+    return optax.chain(*links)
+
+
+def _multi_gradient(config: Config, rate: optax.Schedule):
+    weighting = _weighting(config)
+    weigh_by = config.weigh_by or "gradients"
+    match config.optimizer:
+        case "madam":
+            return bopt.madam(
+                rate, amsgrad=config.amsgrad, weighting=weighting, weigh_by=weigh_by
+            )
+        case "mrmsprop":
+            return bopt.mrmsprop(rate, weighting=weighting, weigh_by=weigh_by)
+        case "adam":
+            after = optax.amsgrad(rate) if config.amsgrad else optax.adam(rate)
+        case "rmsprop":
+            # As mrmsprop: Keras' epsilon, outside the root.
+            after = optax.rmsprop(rate, decay=0.9, eps=1e-7, eps_in_sqrt=False)
+        case _:
+            after = optax.sgd(rate, config.momentum, config.nesterov)
+    return optax.chain(bopt.smgd(weighting), after)
+
+
+def _weighting(config: Config) -> bopt.Weighting:
+    if config.l1 is not None:
+        return bopt.fixed((1.0, config.l1))
+    if config.weights is not None:
+        return bopt.fixed(config.weights)
+    return bopt.min_norm(None if config.normalize == "none" else config.normalize)

@@ -1,0 +1,187 @@
+"""One run from options to run directory: what all experiments have in common."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from rich.console import Console
+
+import bopt
+from experiments import data, figures, interrupts, records
+from experiments.config import Config, ConfigError, resolve
+from experiments.console import Display, print_summary
+from experiments.optimizers import compose, schedule
+from experiments.run_directory import RunDirectory, RunDirectoryError
+from experiments.train import NonFiniteError, Trainer
+
+
+def main(experiment: str, config: Config, model: Any) -> int:
+    """Runs an experiment; what can go wrong becomes a message and an exit code.
+
+    Args:
+      experiment: the program's name.
+      config: the options as given.
+      model: a Flax Linen module from images to logits.
+
+    Returns:
+      The exit code: 0; 1 after an error; 2 for options or data that do not fit; 130
+      after Ctrl-C, 143 after SIGTERM.
+
+    Example:
+      >>> import contextlib, sys
+      >>> from bopt.models import LeNet5
+      >>> from experiments.config import Config
+      >>> from experiments.run import main
+      >>> with contextlib.redirect_stderr(sys.stdout):
+      ...     main("mnist_lenet", Config(epochs=-1), LeNet5())
+      error: --epochs is -1; expected a finite number, at least 0.
+      2
+    """
+    try:
+        run(experiment, config, model)
+    except (ConfigError, data.DataError) as error:
+        return _failed(f"error: {error}", 2)
+    except (RunDirectoryError, NonFiniteError) as error:
+        return _failed(f"error: {error}", 1)
+    except interrupts.Interrupted as interrupt:
+        return _failed(
+            f"Stopped by {interrupt}: the epochs finished before are intact, and "
+            "summary.json says that the run is unfinished.",
+            interrupt.code,
+        )
+    except KeyboardInterrupt:
+        return _failed("Stopped by SIGINT.", 130)
+    return 0
+
+
+def run(experiment: str, config: Config, model: Any) -> RunDirectory:
+    """Loads the data, trains, writes the run directory, draws the figures.
+
+    Args:
+      experiment: the program's name.
+      config: the options as given.
+      model: a Flax Linen module from images to logits.
+
+    Returns:
+      The run directory, complete.
+
+    Raises:
+      ConfigError, data.DataError, RunDirectoryError, NonFiniteError, Interrupted:
+        whatever the cause, the epochs finished before stay readable.
+
+    Example:
+      >>> import contextlib, io, tempfile
+      >>> from bopt.models import LeNet5
+      >>> from experiments.config import Config
+      >>> from experiments.run import run
+      >>> from experiments.run_directory import read
+      >>> config = Config(dataset="digits", train_size=64, epochs=1, figures=False,
+      ...                 out=tempfile.mkdtemp())
+      >>> with contextlib.redirect_stdout(io.StringIO()):
+      ...     directory = run("mnist_lenet", config, LeNet5())
+      >>> read(directory.path).summary["steps"]
+      2
+    """
+    start = time.perf_counter()
+    resolve(config, config.dataset)  # mistakes are told before the data are sought
+    console = Console()
+    dataset = data.load(config.dataset, config.data_dir, config.train_size)
+    fallen_back = config.dataset == "auto" and dataset.name == "digits"
+    console.print(
+        f"{'NOT MNIST! ' if fallen_back else ''}Training on {dataset.source}.",
+        style="bold yellow" if fallen_back else None,
+        highlight=False,
+        soft_wrap=True,
+    )
+    config = resolve(config, dataset.name)
+    directory = RunDirectory.create(config.out, experiment)
+    directory.write_config(records.config(experiment, config, dataset))
+    with interrupts.deferred() as check:
+        summary, row = _train(directory, config, model, dataset, console, check, start)
+        if config.figures:
+            figures.draw([directory.path], directory.path / "figures")
+    title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
+    print_summary(console, summary, row, title)
+    console.print(f"Written to {directory.path}", highlight=False, soft_wrap=True)
+    return directory
+
+
+def _train(
+    directory: RunDirectory,
+    config: Config,
+    model: Any,
+    dataset: data.Dataset,
+    console: Console,
+    check: Callable[[], None],
+    start: float,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """All epochs; returns the summary and the last row of the metrics."""
+    epochs = config.epochs or 0
+    steps_per_epoch = len(dataset.train) // config.batch_size
+    trainer = Trainer(
+        model,
+        compose(config, max(steps_per_epoch, 1)),
+        dataset,
+        config.batch_size,
+        config.conv_l2,
+        config.seed,
+    )
+    rate = schedule(config, steps_per_epoch)
+    training_seconds = 0.0
+
+    def record(epoch: int, objectives=None, weights=None):
+        """Evaluates, and writes the epoch's row and the summary so far."""
+        check()
+        scores = trainer.evaluate()
+        report = bopt.sparsity.report(jax.device_get(trainer.params))
+        if objectives is None:
+            loss = scores["train"].cross_entropy
+            loss += config.conv_l2 * float(bopt.l2(trainer.params, where=4))
+            objectives = [loss, report.dense.l1]
+        step = epoch * steps_per_epoch
+        row = records.epoch(
+            epoch=epoch,
+            step=step,
+            seconds=time.perf_counter() - start,
+            learning_rate=np.asarray(rate(step - 1)).item() if epoch else None,
+            objectives=objectives,
+            weights=weights,
+            scores=scores,
+            report=report,
+        )
+        directory.append_metrics(row)
+        summary = records.summary(
+            options=config,
+            dataset=dataset,
+            row=row,
+            report=report,
+            seconds_compile=trainer.seconds_compile,
+            steps_per_second=step / training_seconds if epoch else None,
+            finished=epoch == epochs,
+        )
+        if summary["finished"]:
+            directory.save_model(trainer.params)
+        directory.write_summary(summary)
+        display.epoch(row, summary["steps_per_second"], epochs - epoch)
+        return summary, row
+
+    entries = bopt.sparsity.report(jax.device_get(trainer.params)).dense.entries
+    display = Display(console, epochs, steps_per_epoch, entries)
+    with display.shown():
+        summary, row = record(0)
+        for epoch in range(1, epochs + 1):
+            for progress in trainer.epoch(epoch):
+                check()
+                training_seconds += progress.seconds
+                done = (epoch - 1) * steps_per_epoch + progress.step
+                display.chunk(progress, done / training_seconds)
+            summary, row = record(epoch, progress.objectives, progress.weights)
+    return summary, row
+
+
+def _failed(message: str, code: int) -> int:
+    print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,203 @@
+"""The run directory: the only thing an experiment writes.
+
+``config.json`` is written at the start, ``metrics.jsonl`` gets one line an epoch,
+``summary.json`` is replaced after each epoch and says whether the run has finished.
+Whatever stops a run, each of these files is either whole or not there.
+"""
+
+import datetime
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orbax.checkpoint as ocp
+
+
+class RunDirectoryError(Exception):
+    """A run directory that cannot be written or read; the message names the file."""
+
+
+class RunDirectory:
+    """One run's files.
+
+    Attributes:
+      path: the folder.
+
+    Example:
+      >>> import tempfile
+      >>> from experiments.run_directory import RunDirectory, read
+      >>> run = RunDirectory.create(tempfile.mkdtemp(), "example")
+      >>> run.write_config({"seed": 0})
+      >>> run.append_metrics({"epoch": 0, "objectives": [float("nan"), 2.0]})
+      >>> read(run.path).metrics
+      [{'epoch': 0, 'objectives': [None, 2.0]}]
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @classmethod
+    def create(cls, out: str | None, experiment: str) -> "RunDirectory":
+        """Makes a new run directory.
+
+        Args:
+          out: the folder, which must not hold a run; None: runs/EXPERIMENT-TIME.
+          experiment: the program's name.
+
+        Raises:
+          RunDirectoryError: it holds a run, or cannot be made.
+        """
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
+        if (path / "config.json").exists():
+            raise RunDirectoryError(
+                f"{path} already holds a run (config.json). Choose another --out, or "
+                "remove it."
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"Cannot make {path}: {error.strerror}.") from error
+        return cls(path)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Writes config.json, whole or not at all."""
+        self._replace("config.json", config)
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Replaces summary.json, whole or not at all."""
+        self._replace("summary.json", summary)
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Appends a line to metrics.jsonl, whole or not at all."""
+        path = self.path / "metrics.jsonl"
+        line = (json.dumps(_nulled(row), allow_nan=False) + "\n").encode()
+        try:
+            with open(path, "ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    written = file.write(line)
+                    if written != len(line):
+                        file.write(line[written:])  # raises what stopped the first
+                except OSError:
+                    file.truncate(size)
+                    raise
+        except OSError as error:
+            raise self._not_written(path, error) from error
+
+    def save_model(self, params: Any) -> None:
+        """Saves the parameters, zeros included, into model/ (Orbax)."""
+        path = self.path / "model"
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(path.absolute(), params, force=True)
+        except OSError as error:
+            raise self._not_written(path, error) from error
+
+    def _replace(self, name: str, content: dict[str, Any]) -> None:
+        path = self.path / name
+        temporary = path.with_suffix(".partial")
+        try:
+            temporary.write_text(
+                json.dumps(_nulled(content), indent=1, allow_nan=False) + "\n"
+            )
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise self._not_written(path, error) from error
+
+    def _not_written(self, path: Path, error: OSError) -> RunDirectoryError:
+        return RunDirectoryError(
+            f"Cannot write {path}: {error.strerror}. The epochs finished before are "
+            f"intact in {self.path}; free some room or choose another --out."
+        )
+
+
+class Run(NamedTuple):
+    """A run read back from its directory: `path`, `config`, `metrics`, `summary`.
+
+    Attributes:
+      path: the folder.
+      config: the content of config.json.
+      metrics: the lines of metrics.jsonl.
+      summary: the content of summary.json, empty before the first epoch.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from experiments.run_directory import Run
+      >>> Run(Path("runs/a"), {"experiment": "mnist_lenet"}, [], {}).path.name
+      'a'
+    """
+
+    path: Path
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any]
+
+
+def read(path: str | Path) -> Run:
+    """Reads a run directory, finished or not.
+
+    Args:
+      path: the folder.
+
+    Returns:
+      A `Run`.
+
+    Raises:
+      RunDirectoryError: no config.json or no metrics.jsonl, or a line of the latter
+        that is not JSON (it is named).
+
+    Example:
+      >>> from experiments.run_directory import read
+      >>> read("nowhere")
+      Traceback (most recent call last):
+      experiments.run_directory.RunDirectoryError: nowhere holds no run: it has no \
+config.json. Name a folder that an experiment wrote with --out.
+    """
+    path = Path(path)
+    for name in ("config.json", "metrics.jsonl"):
+        if not (path / name).is_file():
+            raise RunDirectoryError(
+                f"{path} holds no run: it has no {name}. Name a folder that an "
+                "experiment wrote with --out."
+            )
+    lines = (path / "metrics.jsonl").read_text().splitlines()
+    metrics = []
+    for number, line in enumerate(lines, 1):
+        try:
+            metrics.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise RunDirectoryError(
+                f"{path / 'metrics.jsonl'}, line {number}, is not JSON: {error}."
+            ) from error
+    summary = path / "summary.json"
+    return Run(
+        path,
+        json.loads((path / "config.json").read_text()),
+        metrics,
+        json.loads(summary.read_text()) if summary.is_file() else {},
+    )
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, ... that is not there."""
+    candidate, number = path, 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}-{number}")
+    return candidate
+
+
+def _nulled(value: Any) -> Any:
+    """The same with null for NaN and infinity, which JSON cannot say."""
+    match value:
+        case dict():
+            return {key: _nulled(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_nulled(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value

@@ -1,0 +1,271 @@
+"""The shared trainer: epochs as jitted loops over data that stay on the device."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import bopt
+from experiments.config import ConfigError
+from experiments.data import Dataset
+
+EVALUATION_BATCH = 500
+TRAIN_EVALUATION = 10_000  # train metrics are taken on at most so many images
+CHUNK_SECONDS = 1.0  # between two looks at signals, finiteness and the clock
+
+
+class Carry(NamedTuple):
+    """What a training step takes and gives; lives on the device, donated.
+
+    Attributes:
+      params: the parameters.
+      opt_state: the optimizer's state.
+      objectives: (m,) sums of the objective values over the epoch's steps so far.
+      weights: (m,) sums of the weights.
+      bad_step: first step of the epoch whose objectives were not finite, or -1.
+    """
+
+    params: Any
+    opt_state: Any
+    objectives: jax.Array
+    weights: jax.Array
+    bad_step: jax.Array
+
+
+class Scores(NamedTuple):
+    """Accuracy (0 to 1) and mean cross entropy (nats) over a split."""
+
+    accuracy: float
+    cross_entropy: float
+
+
+class Progress(NamedTuple):
+    """Where an epoch stands after a chunk of steps.
+
+    Attributes:
+      epoch: its number, from 1.
+      step: steps done in it.
+      steps: steps it has.
+      objectives: means over its steps so far.
+      weights: likewise.
+      seconds: what the chunk took.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    objectives: list[float]
+    weights: list[float]
+    seconds: float
+
+
+class NonFiniteError(ArithmeticError):
+    """The loss is NaN or infinite; the message names epoch and step."""
+
+
+class Trainer:
+    """Trains a network on two objectives: data loss and l1 of its dense kernels.
+
+    Objective 0 is the mean cross entropy of the batch plus `conv_l2` times the squared
+    l2 norm of the convolution kernels, objective 1 the l1 norm of the dense kernels.
+    Everything is compiled when the trainer is made: one program for the steps,
+    however many, and one for evaluation.
+
+    Args:
+      model: a Flax Linen module from images (B, H, W, C) in [0, 1] to logits.
+      optimizer: from a jacobian of two objectives to updates.
+      dataset: the images; they are put on the device as they are (uint8).
+      batch_size: images a step; an incomplete last batch of an epoch is left out.
+      conv_l2: coefficient of the convolutions' penalty.
+      seed: of the initial parameters and the order of the images.
+
+    Attributes:
+      params: the parameters as they are now.
+      steps_per_epoch: batches an epoch.
+      seconds_compile: what initialisation and compilation took.
+
+    Raises:
+      ConfigError: a batch larger than the training set.
+
+    Example:
+      >>> import bopt, optax
+      >>> from bopt.models import LeNet5
+      >>> from experiments import data
+      >>> from experiments.train import Trainer
+      >>> digits = data.load("digits", train_size=64)
+      >>> optimizer = optax.chain(bopt.madam(1e-3), bopt.prune())
+      >>> trainer = Trainer(LeNet5(), optimizer, digits, 32, 0.0, seed=0)
+      >>> [progress.step for progress in trainer.epoch(1)][-1]
+      2
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: optax.GradientTransformation,
+        dataset: Dataset,
+        batch_size: int,
+        conv_l2: float,
+        seed: int,
+    ):
+        if batch_size > len(dataset.train):
+            raise ConfigError(
+                f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
+                "training images; expected at most as many."
+            )
+        self.steps_per_epoch = len(dataset.train) // batch_size
+        self._dataset, self._batch_size, self._seed = dataset, batch_size, seed
+        start = time.perf_counter()
+        self._arrays = jax.device_put((dataset.images, dataset.labels))
+        image = jnp.zeros((1, *dataset.images.shape[1:]))
+        params = jax.jit(model.init)(jax.random.key(seed), image)
+        self._carry = Carry(
+            params,
+            jax.jit(optimizer.init)(params),
+            *(jnp.zeros(2), jnp.zeros(2)),
+            jnp.array(-1),
+        )
+        steps = _make_steps(model, optimizer, batch_size, conv_l2)
+        order = jnp.asarray(self._order(1))
+        self._steps = (
+            jax.jit(steps, donate_argnums=0)
+            .lower(self._carry, *self._arrays, order, 0, 0)
+            .compile()
+        )
+        self._evaluate = (
+            jax.jit(_make_evaluate(model)).lower(params, *self._arrays, 0, 0).compile()
+        )
+        self.seconds_compile = time.perf_counter() - start
+        self._chunk = 16  # grows until a chunk takes CHUNK_SECONDS
+
+    @property
+    def params(self) -> Any:
+        return self._carry.params
+
+    def epoch(self, number: int) -> Iterator[Progress]:
+        """Trains for one epoch, chunk by chunk; the chunks do not change the result.
+
+        Args:
+          number: which epoch, from 1; it decides the order of the images.
+
+        Yields:
+          A `Progress` after each chunk, the last with all steps done.
+
+        Raises:
+          NonFiniteError: an objective is NaN or infinite.
+        """
+        order = jnp.asarray(self._order(number))
+        carry = self._carry
+        carry = carry._replace(objectives=jnp.zeros(2), weights=jnp.zeros(2))
+        done = 0
+        while done < self.steps_per_epoch:
+            end = min(done + self._chunk, self.steps_per_epoch)
+            start = time.perf_counter()
+            carry = self._steps(carry, *self._arrays, order, done, end)
+            bad_step = int(carry.bad_step)  # waits for the device
+            seconds = time.perf_counter() - start
+            self._carry = carry
+            if bad_step >= 0:
+                raise NonFiniteError(
+                    f"The objectives are not finite in epoch {number}, step "
+                    f"{bad_step + 1} of {self.steps_per_epoch}. Lower --learning-rate, "
+                    "or change --normalize or --optimizer."
+                )
+            speed = (end - done) / max(seconds, 1e-9)
+            self._chunk = int(np.clip(speed * CHUNK_SECONDS, 1, 4 * self._chunk))
+            done = end
+            yield Progress(
+                number,
+                done,
+                self.steps_per_epoch,
+                (np.asarray(carry.objectives) / done).tolist(),
+                (np.asarray(carry.weights) / done).tolist(),
+                seconds,
+            )
+
+    def evaluate(self) -> dict[str, Scores]:
+        """Scores of the parameters on train (its first 10,000), validation and test."""
+        dataset = self._dataset
+        splits = {
+            "train": dataset.train[:TRAIN_EVALUATION],
+            "validation": dataset.validation,
+            "test": dataset.test,
+        }
+        return {
+            name: Scores(
+                *np.asarray(
+                    self._evaluate(self.params, *self._arrays, split.start, split.stop)
+                ).tolist()
+            )
+            for name, split in splits.items()
+        }
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The epoch's images, shuffled; the same on every platform."""
+        generator = np.random.default_rng((self._seed, epoch))
+        return generator.permutation(np.asarray(self._dataset.train, np.int32))
+
+
+def _make_steps(model, optimizer, batch_size: int, conv_l2: float) -> Callable:
+    def data_loss(params, images, labels):
+        loss = _cross_entropy(model.apply(params, images), labels).mean()
+        return loss + conv_l2 * bopt.l2(params, where=4) if conv_l2 else loss
+
+    value_and_jac = bopt.value_and_jac([data_loss, bopt.l1])
+
+    def steps(carry, images, labels, order, start, stop):
+        """Steps start to stop of an epoch. A loop, not a scan: its length is traced,
+        so that chunks of any length share one compilation."""
+
+        def step(number, carry):
+            chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
+            batch = _unit(images[chosen]), labels[chosen]
+            values, jac = value_and_jac(carry.params, *batch)
+            updates, opt_state = optimizer.update(
+                jac, carry.opt_state, carry.params, values=values
+            )
+            bad = (carry.bad_step < 0) & ~jnp.isfinite(values).all()
+            return Carry(
+                optax.apply_updates(carry.params, updates),
+                opt_state,
+                carry.objectives + values,
+                carry.weights + optax.tree.get(opt_state, "SmgdState").weights,
+                jnp.where(bad, number, carry.bad_step),
+            )
+
+        return jax.lax.fori_loop(start, stop, step, carry)
+
+    return steps
+
+
+def _make_evaluate(model) -> Callable:
+    def evaluate(params, images, labels, start, stop):
+        """Mean accuracy and cross entropy of images start to stop, stacked."""
+
+        def batch(number, sums):
+            index = start + number * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH)
+            counted = index < stop
+            index = jnp.minimum(index, stop - 1)
+            logits = model.apply(params, _unit(images[index]))
+            right = logits.argmax(-1) == labels[index]
+            losses = _cross_entropy(logits, labels[index])
+            return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
+
+        batches = (stop - start + EVALUATION_BATCH - 1) // EVALUATION_BATCH
+        return jax.lax.fori_loop(0, batches, batch, jnp.zeros(2)) / (stop - start)
+
+    return evaluate
+
+
+def _unit(images: jax.Array) -> jax.Array:
+    return images.astype(jnp.float32) / 255
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    return optax.losses.softmax_cross_entropy_with_integer_labels(
+        logits, labels.astype(jnp.int32)
+    )
