@@ -12,7 +12,7 @@ def wide_dtype(leaves: Iterable[Any]) -> Any:
     Raises:
       ValueError: a complex leaf.
     """
-    dtypes = {jnp.dtype(leaf.dtype) for leaf in leaves}
+    dtypes = {jnp.result_type(leaf) for leaf in leaves}  # float32 unless x64 is on
     for dtype in dtypes:
         if jnp.issubdtype(dtype, jnp.complexfloating):
             raise ValueError(

@@ -74,10 +74,17 @@ def value_and_jac(
 def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
     def vector(params, *args, **kwargs):
         values, aux = _split_aux(function(params, *args, **kwargs), has_aux, function)
-        if jnp.ndim(values) != 1:
+        # A list or a tuple of scalars is not an array yet.
+        array = jax.tree.structure(values).num_nodes == 1
+        if not array or jnp.ndim(values) != 1:
+            got = (
+                f"shape {jnp.shape(values)}"
+                if array
+                else f"type {type(values).__name__}"
+            )
             raise ValueError(
-                f"The objectives {_name(function)} returned values of shape "
-                f"{jnp.shape(values)}; expected a vector of shape (m,), one entry an "
+                f"The objectives {_name(function)} returned values of {got}; "
+                "expected an array of shape (m,), one entry an "
                 "objective: stack the scalars with jnp.stack, or pass a sequence of "
                 "scalar functions."
             )
@@ -102,7 +109,7 @@ def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
                     f"Objective {index} ({_name(function)}) returned a value of shape "
                     f"{jnp.shape(value)}; expected a scalar: take its mean or its sum."
                 )
-            return value, aux
+            return jnp.asarray(value), aux
 
         return value
 
@@ -136,23 +143,30 @@ def _name(function: Objective) -> str:
     return getattr(function, "__name__", None) or repr(function)
 
 
-def l1(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
+def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 0.0) -> jax.Array:
     """Sum of absolute values of the selected leaves: the paper's complexity.
 
     An objective as it stands: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient
-    is sign(w), 0 at 0, so that pruned entries exert no pull.
+    is sign(w), and `at_zero` where w is 0, which after pruning is almost everywhere.
+
+    The choice matters where weights are taken from norms. With 0 the squared norm of
+    the gradient is the number of nonzeros: it falls as weights are pruned, which gives
+    the l1 norm more weight, which prunes more. With ``weigh_by="directions"`` nothing
+    stops that before the network is dead; with 1 the norm stays what it is.
 
     Args:
       params: a pytree of arrays.
       *args: ignored (the batch, which every objective is called with).
       where: a selection (see `bopt.selections`); by default leaves of rank 2, the
         dense kernels.
+      at_zero: the derivative at 0, in [-1, 1], all of which are subgradients. 0 is
+        that of the paper's code, 1 that of `jax.numpy.abs`.
 
     Returns:
       A scalar, accumulated in float32 or the parameters' dtype if that is wider.
 
     Raises:
-      ValueError: the selection matches nothing.
+      ValueError: the selection matches nothing, or `at_zero` is out of range.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -165,11 +179,17 @@ def l1(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
     (arXiv 2008.13590), section 3.
     """
     del args
-    # The derivative of jnp.abs at 0 is 1; that of the l1 norm must be 0 there, or
-    # pruned entries would pull and count.
-    return _sum_over(
-        lambda leaf: leaf * jax.lax.stop_gradient(jnp.sign(leaf)), params, where
-    )
+    if not -1 <= at_zero <= 1:
+        raise ValueError(
+            f"l1 got at_zero={at_zero}; expected a subgradient of |w| at "
+            "0, from -1 to 1."
+        )
+
+    def magnitude(leaf):
+        sign = jnp.where(leaf == 0, jnp.asarray(at_zero, leaf.dtype), jnp.sign(leaf))
+        return leaf * jax.lax.stop_gradient(sign)
+
+    return _sum_over(magnitude, params, where)
 
 
 def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:

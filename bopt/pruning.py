@@ -163,8 +163,10 @@ def _check_hyperparams(threshold, every, start, stop) -> None:
 
 
 def _check_updates(mask: PyTree, updates: PyTree, params: PyTree) -> None:
-    def check(path, mask, update, param):
-        if _is_masked(mask) or jnp.shape(update) == jnp.shape(param):
+    def check(path, _, update, param):
+        # Leaves that are not pruned are checked too: a jacobian's row axis would
+        # broadcast into the parameters unseen.
+        if _is_masked(update) or jnp.shape(update) == jnp.shape(param):
             return
         hint = "prune goes last in the chain and sees what the parameters will see"
         if jnp.shape(update)[1:] == jnp.shape(param):

@@ -64,8 +64,9 @@ class Report(NamedTuple):
         return self.total.sparsity
 
     def __str__(self) -> str:
-        rows = {**self.layers, "dense": self.dense, "total": self.total}
-        width = max(len(name) for name in rows)
+        # A list: a layer may itself be called "dense".
+        rows = [*self.layers.items(), ("dense", self.dense), ("total", self.total)]
+        width = max(len("layer"), *(len(name) for name, _ in rows))
         lines = [
             f"{'layer':<{width}} {'entries':>10} {'nonzeros':>10} {'sparsity':>9} "
             f"{'l1':>11} {'bytes':>11}"
@@ -73,7 +74,7 @@ class Report(NamedTuple):
         lines += [
             f"{name:<{width}} {row.entries:>10,} {row.nonzeros:>10,} "
             f"{row.sparsity:>9.2%} {row.l1:>11.5g} {row.bytes:>11,}"
-            for name, row in rows.items()
+            for name, row in rows
         ]
         return "\n".join(lines)
 

@@ -66,7 +66,7 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
         if normalize is None:
             return _min_norm_point(gram)
         scale = _scales(normalize, gram, values)
-        weights = scale * _min_norm_point(scale[:, None] * gram * scale)
+        weights = scale * _min_norm_point(scale[:, None] * gram * scale[None, :])
         return weights / jnp.sum(weights)
 
     return weighting
@@ -94,7 +94,8 @@ def fixed(weights: Any) -> Weighting:
     Source: the weighted-sum scalarisation of arXiv 2008.13590.
     """
     if not isinstance(weights, jax.Array):
-        weights = np.asarray(weights)
+        traced = any(isinstance(weight, Tracer) for weight in jax.tree.leaves(weights))
+        weights = (jnp if traced else np).asarray(weights)
     if weights.ndim != 1:
         raise ValueError(
             f"fixed got weights of shape {weights.shape}; expected a vector (m,), "
@@ -167,6 +168,7 @@ def _min_norm_of_two(gram: jax.Array) -> jax.Array:
     return jnp.where(equal, one_zero, jnp.clip(weights, 0, 1))
 
 
+@jax.jit  # else every call outside jit would compile the loop anew
 def _min_norm_of_many(gram: jax.Array) -> jax.Array:
     """Wolfe's active-set method, with the rows scaled to norms in [1, 2).
 
@@ -183,7 +185,7 @@ def _min_norm_of_many(gram: jax.Array) -> jax.Array:
     eps = jnp.finfo(dtype).eps
     index = jnp.arange(m)
     _, exponents = jnp.frexp(_inverse_norms(gram))
-    scaled = jnp.ldexp(gram, exponents[:, None] + exponents)
+    scaled = jnp.ldexp(gram, exponents[:, None] + exponents[None, :])
     s = jnp.ldexp(jnp.ones(m, dtype), exponents - jnp.max(exponents))
 
     def body(state):
@@ -206,7 +208,7 @@ def _min_norm_of_many(gram: jax.Array) -> jax.Array:
         return ~done & (step < 4 * m + 8)
 
     shortest = index == jnp.argmin(jnp.diagonal(gram))
-    start = (shortest, shortest / s, jnp.array(False), jnp.array(0))
+    start = (shortest, shortest.astype(dtype) / s, jnp.array(False), jnp.array(0))
     _, v, _, _ = lax.while_loop(going, body, start)
     # A zero row is the point of least norm. No comparison above sees a NaN: it
     # reaches the weights here.
@@ -226,7 +228,7 @@ def _affine_min(
     m = len(s)
     system = jnp.zeros((m + 1, m + 1), s.dtype)
     system = system.at[:m, :m].set(
-        jnp.where(free[:, None] & free, scaled, jnp.diag(jnp.where(free, 0, 1)))
+        jnp.where(free[:, None] & free[None, :], scaled, jnp.eye(m, dtype=s.dtype))
     )
     border = jnp.where(free, s, 0)
     system = system.at[:m, m].set(border).at[m, :m].set(border)

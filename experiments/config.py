@@ -25,6 +25,9 @@ class Config:
     rmsprop are the baselines, on the sum cross entropy + L1 * l1."""
     l1: float | None = None
     """Coefficient of the l1 norm for the baselines (default 3e-4)."""
+    l1_at_zero: float = 1.0
+    """Derivative of the l1 norm where a weight is 0, from -1 to 1: 0 as the paper, 1
+    keeps the norm of the l1 gradient when weights are pruned."""
     weights: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="W0 W1")] = (
         None
     )
@@ -161,6 +164,10 @@ def _check_ranges(config: Config) -> None:
             raise ConfigError(
                 f"{_option(name)} is {value}; expected a finite number, at least {low}."
             )
+    if not -1 <= config.l1_at_zero <= 1:
+        raise ConfigError(
+            f"--l1-at-zero is {config.l1_at_zero}; expected a number from -1 to 1."
+        )
     if config.momentum is not None and not 0 <= config.momentum < 1:
         raise ConfigError(
             f"--momentum is {config.momentum}; expected a number from 0 to below 1."

@@ -126,8 +126,9 @@ def _train(
         compose(config, max(steps_per_epoch, 1)),
         dataset,
         config.batch_size,
-        config.conv_l2,
-        config.seed,
+        conv_l2=config.conv_l2,
+        l1_at_zero=config.l1_at_zero,
+        seed=config.seed,
     )
     rate = schedule(config, steps_per_epoch)
     training_seconds = 0.0

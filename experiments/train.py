@@ -1,5 +1,6 @@
 """The shared trainer: epochs as jitted loops over data that stay on the device."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -81,6 +82,7 @@ class Trainer:
       dataset: the images; they are put on the device as they are (uint8).
       batch_size: images a step; an incomplete last batch of an epoch is left out.
       conv_l2: coefficient of the convolutions' penalty.
+      l1_at_zero: the derivative of the l1 norm at 0, see `bopt.l1`.
       seed: of the initial parameters and the order of the images.
 
     Attributes:
@@ -98,7 +100,8 @@ class Trainer:
       >>> from experiments.train import Trainer
       >>> digits = data.load("digits", train_size=64)
       >>> optimizer = optax.chain(bopt.madam(1e-3), bopt.prune())
-      >>> trainer = Trainer(LeNet5(), optimizer, digits, 32, 0.0, seed=0)
+      >>> trainer = Trainer(LeNet5(), optimizer, digits, 32,
+      ...                   conv_l2=0.0, l1_at_zero=0.0, seed=0)
       >>> [progress.step for progress in trainer.epoch(1)][-1]
       2
     """
@@ -109,7 +112,9 @@ class Trainer:
         optimizer: optax.GradientTransformation,
         dataset: Dataset,
         batch_size: int,
+        *,
         conv_l2: float,
+        l1_at_zero: float,
         seed: int,
     ):
         if batch_size > len(dataset.train):
@@ -129,7 +134,8 @@ class Trainer:
             *(jnp.zeros(2), jnp.zeros(2)),
             jnp.array(-1),
         )
-        steps = _make_steps(model, optimizer, batch_size, conv_l2)
+        objectives = make_objectives(model, conv_l2, l1_at_zero)
+        steps = _make_steps(objectives, optimizer, batch_size)
         order = jnp.asarray(self._order(1))
         self._steps = (
             jax.jit(steps, donate_argnums=0)
@@ -210,12 +216,40 @@ class Trainer:
         return generator.permutation(np.asarray(self._dataset.train, np.int32))
 
 
-def _make_steps(model, optimizer, batch_size: int, conv_l2: float) -> Callable:
+def make_objectives(
+    model: Any, conv_l2: float, l1_at_zero: float
+) -> list[Callable[..., jax.Array]]:
+    """The two objectives, functions of (params, images, labels).
+
+    Args:
+      model: a Flax Linen module from images to logits.
+      conv_l2: coefficient of the squared l2 norm of the convolution kernels.
+      l1_at_zero: the derivative of the l1 norm at 0, see `bopt.l1`.
+
+    Returns:
+      The data loss, cross entropy and penalty of the convolutions; and the l1 norm of
+      the dense kernels. Images are floats in [0, 1].
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bopt.models import LeNet5
+      >>> from experiments.train import make_objectives
+      >>> images, labels = jnp.zeros((2, 28, 28, 1)), jnp.zeros(2, jnp.uint8)
+      >>> params = LeNet5().init(jax.random.key(0), images)
+      >>> loss, l1 = make_objectives(LeNet5(), conv_l2=0.0, l1_at_zero=0.0)
+      >>> print(loss(params, images, labels).round(4))  # log 10
+      2.3026
+    """
+
     def data_loss(params, images, labels):
         loss = _cross_entropy(model.apply(params, images), labels).mean()
         return loss + conv_l2 * bopt.l2(params, where=4) if conv_l2 else loss
 
-    value_and_jac = bopt.value_and_jac([data_loss, bopt.l1])
+    return [data_loss, functools.partial(bopt.l1, at_zero=l1_at_zero)]
+
+
+def _make_steps(objectives, optimizer, batch_size: int) -> Callable:
+    value_and_jac = bopt.value_and_jac(objectives)
 
     def steps(carry, images, labels, order, start, stop):
         """Steps start to stop of an epoch. A loop, not a scan: its length is traced,
@@ -223,7 +257,7 @@ def _make_steps(model, optimizer, batch_size: int, conv_l2: float) -> Callable:
 
         def step(number, carry):
             chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
-            batch = _unit(images[chosen]), labels[chosen]
+            batch = unit(images[chosen]), labels[chosen]
             values, jac = value_and_jac(carry.params, *batch)
             updates, opt_state = optimizer.update(
                 jac, carry.opt_state, carry.params, values=values
@@ -250,7 +284,7 @@ def _make_evaluate(model) -> Callable:
             index = start + number * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH)
             counted = index < stop
             index = jnp.minimum(index, stop - 1)
-            logits = model.apply(params, _unit(images[index]))
+            logits = model.apply(params, unit(images[index]))
             right = logits.argmax(-1) == labels[index]
             losses = _cross_entropy(logits, labels[index])
             return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
@@ -261,7 +295,15 @@ def _make_evaluate(model) -> Callable:
     return evaluate
 
 
-def _unit(images: jax.Array) -> jax.Array:
+def unit(images: jax.Array) -> jax.Array:
+    """Images as floats in [0, 1] instead of integers in [0, 255].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from experiments.train import unit
+      >>> print(unit(jnp.array([255], jnp.uint8)))
+      [1.]
+    """
     return images.astype(jnp.float32) / 255
 
 
