@@ -7,6 +7,11 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+# For options whose default depends on others, as their help says.
+_FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+_INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
+_STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
+
 Multi = ("smgd", "madam", "mrmsprop")
 Baselines = ("sgd", "adam", "rmsprop")
 
@@ -23,36 +28,40 @@ class Config:
     optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
     """smgd, madam, mrmsprop weigh the two gradients anew at every step; sgd, adam,
     rmsprop are the baselines, on the sum cross entropy + L1 * l1."""
-    l1: float | None = None
+    l1: Annotated[float | None, _FLOAT] = None
     """Coefficient of the l1 norm for the baselines (default 3e-4)."""
     l1_at_zero: float = 1.0
     """Derivative of the l1 norm where a weight is 0, from -1 to 1: 0 as the paper, 1
     keeps the norm of the l1 gradient when weights are pruned."""
-    weights: Annotated[tuple[float, float] | None, tyro.conf.arg(metavar="W0 W1")] = (
-        None
-    )
+    weights: Annotated[
+        tuple[float, float] | None,
+        tyro.conf.arg(metavar="W0 W1", help_behavior_hint=""),
+    ] = None
     """Fixed weights of the two objectives for smgd, madam, mrmsprop, instead of those
     of least norm."""
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
     """What the gradients are divided by before the weights are sought: nothing, their
     norms, the objective values, or both."""
-    weigh_by: Literal["gradients", "directions"] | None = None
+    weigh_by: Annotated[
+        Literal["gradients", "directions"] | None,
+        tyro.conf.arg(metavar="{gradients,directions}", help_behavior_hint=""),
+    ] = None
     """What madam and mrmsprop take the weights from: raw gradients, as the paper, or
     the directions that are applied (default directions)."""
-    learning_rate: float | None = None
+    learning_rate: Annotated[float | None, _FLOAT] = None
     """Per step (default 1e-2 for smgd and sgd, 1e-3 for the others)."""
-    momentum: float | None = None
+    momentum: Annotated[float | None, _FLOAT] = None
     """For smgd and sgd (default 0.9)."""
     nesterov: bool = False
     """Nesterov's momentum, for smgd and sgd."""
     amsgrad: bool = False
     """AMSGrad's maximum of second moments, for madam and adam."""
-    decay: float | None = None
+    decay: Annotated[float | None, _FLOAT] = None
     """The learning rate is divided by 1 + DECAY * step (default learning rate / epochs
     for smgd and sgd, 0 for the others)."""
     schedule: Literal["logistic", "constant"] = "logistic"
     """The learning rate over the epochs: logistic falls to a tenth at the end."""
-    epochs: int | None = None
+    epochs: Annotated[int | None, _INT] = None
     """Passes over the training images (default 30; 100 on the digits)."""
     batch_size: int = 32
     """Images a step."""
@@ -67,9 +76,9 @@ class Config:
     """Whether to prune at all."""
     seed: int = 0
     """Of the initial parameters and the order of the images."""
-    train_size: int | None = None
+    train_size: Annotated[int | None, _INT] = None
     """Train on the first so many images (default all)."""
-    out: str | None = None
+    out: Annotated[str | None, _STR] = None
     """The run directory, new or empty (default runs/EXPERIMENT-TIME)."""
     figures: bool = True
     """Whether to draw the figures."""

@@ -128,8 +128,12 @@ def _nonzeros(axes: Axes, runs: list[Run]) -> None:
             epochs = [row["epoch"] for row in run.metrics]
             left = [sum(row["nonzeros"].values()) for row in run.metrics]
             _line(axes, number, epochs, left, _name(run))
-    axes.set_yscale("symlog", linthresh=1)
-    axes.set_ylim(bottom=0)
+    dead = any(0 in row["nonzeros"].values() for run in runs for row in run.metrics)
+    if dead:
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(bottom=0)
+    else:
+        axes.set_yscale("log")
     axes.set_ylabel("nonzero dense weights")
 
 
