@@ -51,6 +51,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         images, kernel, bias = promote_dtype(images, kernel, bias, dtype=self.dtype)
+        bias = bias[None, None, None]  # no implicit promotion of ranks
         return convolve(images, kernel, self.padding, self.method) + bias
 
 
@@ -139,6 +140,10 @@ def avg_pool(images: jax.Array) -> jax.Array:
       >>> print(avg_pool(jnp.arange(4.0).reshape(1, 2, 2, 1)).item())
       1.5
     """
-    height, width = (size // 2 * 2 for size in images.shape[1:3])
-    corners = [images[:, i:height:2, j:width:2, :] for i in range(2) for j in range(2)]
-    return (corners[0] + corners[1] + corners[2] + corners[3]) / 4
+    batch, height, width, channels = images.shape
+    height, width = height // 2, width // 2
+    # Rows first, then columns: on CPUs faster than a mean over both axes of windows.
+    pairs = images[:, : 2 * height, : 2 * width].reshape(batch, height, 2, -1)
+    rows = pairs[:, :, 0] + pairs[:, :, 1]
+    pairs = rows.reshape(batch, height, width, 2, channels)
+    return (pairs[:, :, :, 0] + pairs[:, :, :, 1]) / 4
