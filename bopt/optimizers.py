@@ -35,9 +35,10 @@ def madam(
       amsgrad: keep the maximum of the second moments.
       weighting: see `bopt.smgd`; `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`. With
-        an l1 penalty, raw gradients give it weights of 1e-4 to 1e-6 and prune little;
-        the directions balance the two without tuning.
+      weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`. Raw
+        gradients give an l1 norm weights of 1e-4 to 1e-6, which prune little; the
+        directions balance the two without tuning, but only with
+        ``bopt.l1(..., at_zero=1)``: see there.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` from a jacobian to updates. Under

@@ -31,7 +31,7 @@ import bopt
 from bopt.models import LeNet5
 from experiments import data
 from experiments.config import parse
-from experiments.train import make_objectives, unit
+from experiments.steps import make_objectives, unit
 
 # Runs so many steps and waits for them.
 Runner = Callable[[int], None]

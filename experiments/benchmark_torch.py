@@ -1,5 +1,8 @@
 """The same network, objectives and pruning in PyTorch and TorchJD, for comparison."""
 
+# Without the bench extra:
+# pyright: reportMissingImports=false
+
 import functools
 from collections.abc import Callable
 
@@ -51,11 +54,9 @@ def _runner(dataset: Dataset, batch_size: int, multi: bool) -> Callable[[int], N
     def step(number: int) -> None:
         start = number % batches * batch_size
         chosen = order[start : start + batch_size]
-        penalty = sum(
-            (kernel.square().sum() for kernel in convolutions), torch.zeros(())
-        )
+        penalty = torch.stack([kernel.square().sum() for kernel in convolutions]).sum()
         loss = nn.functional.cross_entropy(model(images[chosen]), labels[chosen])
-        loss = loss + 1e-4 * penalty.to(device)
+        loss = loss + 1e-4 * penalty
         optimizer.zero_grad()
         if not multi:
             loss.backward()

@@ -173,6 +173,10 @@ def _check_ranges(config: Config) -> None:
             raise ConfigError(
                 f"{_option(name)} is {value}; expected a finite number, at least {low}."
             )
+    if config.seed >= 2**32:  # JAX would take it modulo 2**32, or raise
+        raise ConfigError(
+            f"--seed is {config.seed}; expected a whole number below 2**32."
+        )
     if not -1 <= config.l1_at_zero <= 1:
         raise ConfigError(
             f"--l1-at-zero is {config.l1_at_zero}; expected a number from -1 to 1."
@@ -201,7 +205,9 @@ def _check_optimizer(config: Config) -> None:
     }
     for name, optimizers in takers.items():
         value = getattr(config, name)
-        if value in (None, False, "none") or config.optimizer in optimizers:
+        # Not `value in (None, False, "none")`: 0 equals False, but was given.
+        left_out = value is None or value is False or value == "none"
+        if left_out or config.optimizer in optimizers:
             continue
         raise ConfigError(
             f"{_option(name)} has no meaning for --optimizer {config.optimizer}; it is "

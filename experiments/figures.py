@@ -75,8 +75,8 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
             figure.savefig(files[-1], dpi=160)
         except OSError as error:
             raise RunDirectoryError(
-                f"Cannot write {files[-1]}: {error.strerror}. The runs are intact: "
-                "draw again with python -m experiments.figures."
+                f"Cannot write {files[-1]}: {error.strerror or error}. The runs are "
+                "intact: draw again with python -m experiments.figures."
             ) from error
         finally:
             plt.close(figure)
@@ -92,6 +92,7 @@ def _accuracy(axes: Axes, runs: list[Run]) -> None:
         for r in runs
         for row in r.metrics[1:]
         for s in splits
+        if row[f"{s}_accuracy"] is not None
     ]
     if values:
         low = min(values)
@@ -108,7 +109,7 @@ def _loss(axes: Axes, runs: list[Run]) -> None:
 
 def _weight(axes: Axes, runs: list[Run]) -> None:
     for number, run in enumerate(runs):
-        rows = [row for row in run.metrics if row["weights"]]
+        rows = [r for r in run.metrics if r["weights"] and None not in r["weights"]]
         shares = [row["weights"][1] / (sum(row["weights"]) or 1) for row in rows]
         label = _name(run) if len(runs) > 1 else None
         _line(axes, number, [row["epoch"] for row in rows], shares, label)

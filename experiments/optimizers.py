@@ -32,7 +32,9 @@ def schedule(config: Config, steps_per_epoch: int) -> optax.Schedule:
     return lambda step: over_epochs(step) * over_steps(step)
 
 
-def compose(config: Config, steps_per_epoch: int) -> optax.GradientTransformation:
+def compose(
+    config: Config, steps_per_epoch: int
+) -> optax.GradientTransformationExtraArgs:
     """The whole optimizer, from a jacobian to an update with exact zeros.
 
     Args:
@@ -40,7 +42,7 @@ def compose(config: Config, steps_per_epoch: int) -> optax.GradientTransformatio
       steps_per_epoch: optimizer steps an epoch.
 
     Returns:
-      An `optax.GradientTransformation` for two objectives.
+      An `optax.GradientTransformationExtraArgs` for two objectives.
 
     Example:
       >>> import jax.numpy as jnp, optax

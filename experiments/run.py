@@ -87,7 +87,8 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     """
     start = time.perf_counter()
     resolve(config, config.dataset)  # mistakes are told before the data are sought
-    console = Console()
+    # Paths and reasons are shown as they are, whatever brackets and colons they hold.
+    console = Console(markup=False, emoji=False)
     dataset = data.load(config.dataset, config.data_dir, config.train_size)
     fallen_back = config.dataset == "auto" and dataset.name == "digits"
     console.print(
@@ -137,10 +138,18 @@ def _train(
         """Evaluates, and writes the epoch's row and the summary so far."""
         check()
         scores = trainer.evaluate()
+        # The steps' own check sees the parameters before each step, never the last.
+        if epoch and not np.isfinite(scores["train"].cross_entropy):
+            raise NonFiniteError(
+                f"The cross entropy is not finite after epoch {epoch}, step "
+                f"{steps_per_epoch} of {steps_per_epoch}. Lower --learning-rate, or "
+                "change --normalize or --optimizer."
+            )
         report = bopt.sparsity.report(jax.device_get(trainer.params))
         if objectives is None:
             loss = scores["train"].cross_entropy
-            loss += config.conv_l2 * float(bopt.l2(trainer.params, where=4))
+            if config.conv_l2:
+                loss += config.conv_l2 * float(bopt.l2(trainer.params, where=4))
             objectives = [loss, report.dense.l1]
         step = epoch * steps_per_epoch
         row = records.epoch(

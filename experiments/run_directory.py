@@ -51,15 +51,16 @@ class RunDirectory:
         """
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
-        if (path / "config.json").exists():
+        try:
+            taken = (path / "config.json").exists()  # raises where it may not look
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"Cannot make {path}: {error.strerror}.") from error
+        if taken:
             raise RunDirectoryError(
                 f"{path} already holds a run (config.json). Choose another --out, or "
                 "remove it."
             )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunDirectoryError(f"Cannot make {path}: {error.strerror}.") from error
         return cls(path)
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -93,7 +94,7 @@ class RunDirectory:
         try:
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(path.absolute(), params, force=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: TensorStore's, disk full
             raise self._not_written(path, error) from error
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
@@ -108,9 +109,10 @@ class RunDirectory:
             temporary.unlink(missing_ok=True)
             raise self._not_written(path, error) from error
 
-    def _not_written(self, path: Path, error: OSError) -> RunDirectoryError:
+    def _not_written(self, path: Path, error: Exception) -> RunDirectoryError:
+        reason = getattr(error, "strerror", None) or error
         return RunDirectoryError(
-            f"Cannot write {path}: {error.strerror}. The epochs finished before are "
+            f"Cannot write {path}: {reason}. The epochs finished before are "
             f"intact in {self.path}; free some room or choose another --out."
         )
 

@@ -1,8 +1,7 @@
 """The shared trainer: epochs as jitted loops over data that stay on the device."""
 
-import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,31 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-import bopt
 from experiments.config import ConfigError
 from experiments.data import Dataset
+from experiments.steps import Carry, make_evaluate, make_objectives, make_steps
 
-EVALUATION_BATCH = 500
 TRAIN_EVALUATION = 10_000  # train metrics are taken on at most so many images
 CHUNK_SECONDS = 1.0  # between two looks at signals, finiteness and the clock
-
-
-class Carry(NamedTuple):
-    """What a training step takes and gives; lives on the device, donated.
-
-    Attributes:
-      params: the parameters.
-      opt_state: the optimizer's state.
-      objectives: (m,) sums of the objective values over the epoch's steps so far.
-      weights: (m,) sums of the weights.
-      bad_step: first step of the epoch whose objectives were not finite, or -1.
-    """
-
-    params: Any
-    opt_state: Any
-    objectives: jax.Array
-    weights: jax.Array
-    bad_step: jax.Array
 
 
 class Scores(NamedTuple):
@@ -109,7 +89,7 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        optimizer: optax.GradientTransformation,
+        optimizer: optax.GradientTransformationExtraArgs,
         dataset: Dataset,
         batch_size: int,
         *,
@@ -135,7 +115,7 @@ class Trainer:
             jnp.array(-1),
         )
         objectives = make_objectives(model, conv_l2, l1_at_zero)
-        steps = _make_steps(objectives, optimizer, batch_size)
+        steps = make_steps(objectives, optimizer, batch_size)
         order = jnp.asarray(self._order(1))
         self._steps = (
             jax.jit(steps, donate_argnums=0)
@@ -143,7 +123,7 @@ class Trainer:
             .compile()
         )
         self._evaluate = (
-            jax.jit(_make_evaluate(model)).lower(params, *self._arrays, 0, 0).compile()
+            jax.jit(make_evaluate(model)).lower(params, *self._arrays, 0, 0).compile()
         )
         self.seconds_compile = time.perf_counter() - start
         self._chunk = 16  # grows until a chunk takes CHUNK_SECONDS
@@ -214,100 +194,3 @@ class Trainer:
         """The epoch's images, shuffled; the same on every platform."""
         generator = np.random.default_rng((self._seed, epoch))
         return generator.permutation(np.asarray(self._dataset.train, np.int32))
-
-
-def make_objectives(
-    model: Any, conv_l2: float, l1_at_zero: float
-) -> list[Callable[..., jax.Array]]:
-    """The two objectives, functions of (params, images, labels).
-
-    Args:
-      model: a Flax Linen module from images to logits.
-      conv_l2: coefficient of the squared l2 norm of the convolution kernels.
-      l1_at_zero: the derivative of the l1 norm at 0, see `bopt.l1`.
-
-    Returns:
-      The data loss, cross entropy and penalty of the convolutions; and the l1 norm of
-      the dense kernels. Images are floats in [0, 1].
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from bopt.models import LeNet5
-      >>> from experiments.train import make_objectives
-      >>> images, labels = jnp.zeros((2, 28, 28, 1)), jnp.zeros(2, jnp.uint8)
-      >>> params = LeNet5().init(jax.random.key(0), images)
-      >>> loss, l1 = make_objectives(LeNet5(), conv_l2=0.0, l1_at_zero=0.0)
-      >>> print(loss(params, images, labels).round(4))  # log 10
-      2.3026
-    """
-
-    def data_loss(params, images, labels):
-        loss = _cross_entropy(model.apply(params, images), labels).mean()
-        return loss + conv_l2 * bopt.l2(params, where=4) if conv_l2 else loss
-
-    return [data_loss, functools.partial(bopt.l1, at_zero=l1_at_zero)]
-
-
-def _make_steps(objectives, optimizer, batch_size: int) -> Callable:
-    value_and_jac = bopt.value_and_jac(objectives)
-
-    def steps(carry, images, labels, order, start, stop):
-        """Steps start to stop of an epoch. A loop, not a scan: its length is traced,
-        so that chunks of any length share one compilation."""
-
-        def step(number, carry):
-            chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
-            batch = unit(images[chosen]), labels[chosen]
-            values, jac = value_and_jac(carry.params, *batch)
-            updates, opt_state = optimizer.update(
-                jac, carry.opt_state, carry.params, values=values
-            )
-            bad = (carry.bad_step < 0) & ~jnp.isfinite(values).all()
-            return Carry(
-                optax.apply_updates(carry.params, updates),
-                opt_state,
-                carry.objectives + values,
-                carry.weights + optax.tree.get(opt_state, "SmgdState").weights,
-                jnp.where(bad, number, carry.bad_step),
-            )
-
-        return jax.lax.fori_loop(start, stop, step, carry)
-
-    return steps
-
-
-def _make_evaluate(model) -> Callable:
-    def evaluate(params, images, labels, start, stop):
-        """Mean accuracy and cross entropy of images start to stop, stacked."""
-
-        def batch(number, sums):
-            index = start + number * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH)
-            counted = index < stop
-            index = jnp.minimum(index, stop - 1)
-            logits = model.apply(params, unit(images[index]))
-            right = logits.argmax(-1) == labels[index]
-            losses = _cross_entropy(logits, labels[index])
-            return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
-
-        batches = (stop - start + EVALUATION_BATCH - 1) // EVALUATION_BATCH
-        return jax.lax.fori_loop(0, batches, batch, jnp.zeros(2)) / (stop - start)
-
-    return evaluate
-
-
-def unit(images: jax.Array) -> jax.Array:
-    """Images as floats in [0, 1] instead of integers in [0, 255].
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.train import unit
-      >>> print(unit(jnp.array([255], jnp.uint8)))
-      [1.]
-    """
-    return images.astype(jnp.float32) / 255
-
-
-def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    return optax.losses.softmax_cross_entropy_with_integer_labels(
-        logits, labels.astype(jnp.int32)
-    )

@@ -1,0 +1,58 @@
+"""Small networks and data for the tests of the trainer and of whole runs."""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+from bopt.models import Conv
+from experiments.data import Dataset
+
+
+class Linear(nn.Module):
+    """One dense layer that starts at zero, or at random. Poisoned, an image whose first
+    pixel is 255 gives NaN."""
+
+    random: bool = False
+    poisoned: bool = False
+
+    @nn.compact
+    def __call__(self, images):
+        x = images.reshape(len(images), -1)
+        inits = nn.initializers
+        init = inits.lecun_normal() if self.random else inits.zeros
+        logits = nn.Dense(10, kernel_init=init)(x)
+        if self.poisoned:
+            logits = jnp.where(x[:, :1] == 1, jnp.nan, logits)
+        return logits
+
+
+class Small(nn.Module):
+    """A convolution and two dense layers: all kinds of LeNet-5, compiled in no time."""
+
+    @nn.compact
+    def __call__(self, images):
+        x = nn.relu(Conv(2)(images[:, 1::4, 1::4]))
+        x = nn.relu(nn.Dense(8)(x.reshape(len(x), -1)))
+        return nn.Dense(10)(x)
+
+
+def dataset(images, labels, train: int, validation: int, unused: int = 0) -> Dataset:
+    """The first images to train on, some unused, some for validation, the rest test."""
+    start = train + unused
+    return Dataset(
+        name="made",
+        title="made up",
+        source="a test",
+        images=np.asarray(images, np.uint8),
+        labels=np.asarray(labels, np.uint8),
+        train=range(train),
+        validation=range(start, start + validation),
+        test=range(start + validation, len(images)),
+    )
+
+
+def noise(number: int, train: int, validation: int, unused: int = 0) -> Dataset:
+    """Random images with random labels."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (number, 28, 28, 1))  # never 255
+    return dataset(images, generator.integers(0, 10, number), train, validation, unused)

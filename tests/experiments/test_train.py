@@ -1,0 +1,311 @@
+"""The trainer: what an epoch sees and gives, evaluation, determinism, compilation."""
+
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from networks import Linear, Small, dataset, noise
+
+import bopt
+from bopt.models import LeNet5
+from experiments import data, steps, train
+from experiments.config import Config, ConfigError, resolve
+from experiments.optimizers import compose
+from experiments.train import NonFiniteError, Trainer
+
+
+def plain_sgd(learning_rate: float) -> optax.GradientTransformation:
+    """Descends on objective 0 alone."""
+    return optax.chain(bopt.smgd(bopt.fixed([1.0, 0.0])), optax.sgd(learning_rate))
+
+
+def made(model, optimizer, dataset, batch_size=8, *, seed=0, conv_l2=0.0) -> Trainer:
+    return Trainer(
+        model,
+        optimizer,
+        dataset,
+        batch_size,
+        conv_l2=conv_l2,
+        l1_at_zero=0.0,
+        seed=seed,
+    )
+
+
+def kernel(trainer: Trainer) -> np.ndarray:
+    return np.array(trainer.params["params"]["Dense_0"]["kernel"])
+
+
+def bits(tree) -> list[bytes]:
+    return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
+
+
+# What an epoch sees
+
+
+def test_an_epoch_sees_each_training_image_at_most_once():
+    """Image i has one bright pixel, number i. Only it moves row i of the kernel, and
+    small steps move the entry of its label by 0.9 rate / batch each time it is seen."""
+    images = np.eye(784)[:700].reshape(700, 28, 28, 1) * 255
+    labels = np.arange(700) % 10
+    rate, batch = 1e-3, 32
+    made_up = dataset(images, labels, train=500, unused=100, validation=50)
+    trainer = made(Linear(), plain_sgd(rate), made_up, batch)
+    assert trainer.steps_per_epoch == 15
+    left_out = []
+    for epoch in (1, 2):
+        before = kernel(trainer)
+        assert [p.steps for p in trainer.epoch(epoch)][-1] == 15
+        moved = (kernel(trainer) - before)[np.arange(700), labels]
+        seen = moved / (0.9 * rate / batch)
+        np.testing.assert_allclose(seen, np.rint(seen), atol=0.01)
+        counts = np.rint(seen).astype(int)
+        assert set(counts[:500]) == {0, 1}
+        assert counts[:500].sum() == 15 * batch  # the incomplete last batch is left out
+        assert not counts[500:].any()  # nor are other splits ever seen
+        left_out.append(set(np.flatnonzero(counts[:500] == 0)))
+    assert left_out[0] != left_out[1]  # shuffled anew
+
+
+def test_the_means_over_an_epoch():
+    """At rate 0 the objectives' means are those of the untouched parameters."""
+    random = noise(60, train=40, validation=10)
+    trainer = made(Small(), plain_sgd(0.0), random, conv_l2=0.5)
+    *_, last = trainer.epoch(1)
+    penalty = 0.5 * float(bopt.l2(trainer.params, where=4))
+    assert penalty > 0.1
+    expected = trainer.evaluate()["train"].cross_entropy + penalty
+    assert last.objectives[0] == pytest.approx(expected, rel=1e-5)
+    assert last.objectives[1] == pytest.approx(float(bopt.l1(trainer.params)), rel=1e-5)
+    assert last.weights == [1.0, 0.0]
+    assert (last.epoch, last.step, last.steps) == (1, 5, 5)
+
+
+def test_a_batch_larger_than_the_training_set():
+    random = noise(60, train=40, validation=10)
+    made(Linear(), plain_sgd(0.1), random, 40)
+    with pytest.raises(ConfigError, match=r"--batch-size is 41, but there are 40 tr"):
+        made(Linear(), plain_sgd(0.1), random, 41)
+
+
+# Chunks, seeds
+
+
+def whole() -> Trainer:
+    """All there is: a convolution, the default optimizer, pruning."""
+    config = resolve(Config(epochs=2, learning_rate=0.01), "mnist")
+    random = noise(240, train=200, validation=20)
+    return made(Small(), compose(config, 25), random, conv_l2=1e-4)
+
+
+def train_in_chunks(trainer: Trainer, lengths: list[int]):
+    """Two epochs in chunks of these lengths; all that comes out, and their ends."""
+    ends = []
+    for epoch in (1, 2):
+        chunks = iter([*lengths, 0])
+        trainer._chunk = next(chunks)
+        for progress in trainer.epoch(epoch):
+            trainer._chunk = next(chunks)
+            ends.append(progress.step)
+    return bits((trainer._carry, progress.objectives, progress.weights)), ends
+
+
+@pytest.fixture(scope="module")
+def trainer_and_result():
+    trainer = whole()
+    start = jax.tree.map(jnp.copy, trainer._carry)
+    result, ends = train_in_chunks(trainer, [25])
+    assert ends == [25, 25]
+    return trainer, start, result
+
+
+@pytest.mark.parametrize("lengths", [[1] * 25, [3, 1, 9, 12], [24, 1]], ids=str)
+def test_the_chunks_do_not_change_a_bit(lengths, trainer_and_result):
+    trainer, start, expected = trainer_and_result
+    trainer._carry = jax.tree.map(jnp.copy, start)
+    result, ends = train_in_chunks(trainer, lengths)
+    assert ends == np.cumsum(lengths).tolist() * 2
+    assert result == expected
+
+
+def test_chunks_grow_until_they_take_a_second(monkeypatch):
+    random = noise(240, train=200, validation=20)
+    trainer = made(Linear(), plain_sgd(0.0), random, 1)
+    assert [p.step for p in trainer.epoch(1)] == [16, 80, 200]  # 16, times 4, the rest
+    monkeypatch.setattr(train, "CHUNK_SECONDS", 0)
+    list(trainer.epoch(2))
+    assert [p.step for p in trainer.epoch(3)] == [*range(1, 201)]
+
+
+def test_the_same_seed_gives_the_same_bits(trainer_and_result):
+    assert train_in_chunks(whole(), [25])[0] == trainer_and_result[2]
+
+
+def test_another_seed_gives_other_parameters():
+    random = noise(60, train=40, validation=10)
+    first, again, other = (
+        kernel(made(Linear(random=True), plain_sgd(0.1), random, seed=seed))
+        for seed in (3, 3, 4)
+    )
+    assert (first == again).all()
+    assert (first != other).all()
+
+
+def test_the_seed_shuffles_the_images_too():
+    """From the same (zero) parameters, seeds differ by the order of the images."""
+    random = noise(60, train=40, validation=10)
+    results = []
+    for seed in (0, 1):
+        trainer = made(Linear(), plain_sgd(0.1), random, seed=seed)
+        assert not kernel(trainer).any()
+        list(trainer.epoch(1))
+        results.append(kernel(trainer))
+    assert (results[0] != results[1]).any()
+
+
+# Evaluation
+
+
+def scores_by_numpy(trainer, made_up, split: range):
+    params = trainer.params["params"]["Dense_0"]
+    x = made_up.images[list(split)].reshape(len(split), -1).astype(np.float64) / 255
+    logits = x @ np.asarray(params["kernel"], np.float64) + np.asarray(params["bias"])
+    labels = made_up.labels[list(split)]
+    log_sum = np.log(np.exp(logits).sum(1))
+    losses = log_sum - logits[np.arange(len(split)), labels]
+    return (logits.argmax(1) == labels).mean(), losses.mean()
+
+
+@pytest.mark.parametrize("sizes", [(16, 7, 1), (21, 8, 14), (9, 6, 15)])
+def test_evaluation_counts_each_example_once(sizes, monkeypatch):
+    """Batches of 7: splits below, at, above and between multiples of it."""
+    monkeypatch.setattr(steps, "EVALUATION_BATCH", 7)
+    training, validation, _ = sizes
+    made_up = noise(sum(sizes) + 5, training, validation, unused=5)
+    trainer = made(Linear(), plain_sgd(0.05), made_up)
+    list(trainer.epoch(1))
+    for name, scores in trainer.evaluate().items():
+        expected = scores_by_numpy(trainer, made_up, getattr(made_up, name))
+        assert scores == pytest.approx(expected, rel=1e-5), name
+
+
+def test_evaluation_of_real_sizes():
+    digits = data.load("digits", train_size=600)
+    trainer = made(Linear(), plain_sgd(0.05), digits, 32)
+    list(trainer.epoch(1))
+    scores = trainer.evaluate()
+    for name, split in scores.items():
+        expected = scores_by_numpy(trainer, digits, getattr(digits, name))
+        assert split == pytest.approx(expected, rel=1e-5), name
+    assert min(score.accuracy for score in scores.values()) > 0.3  # it learns
+
+
+def test_train_scores_are_of_the_first_images(monkeypatch):
+    monkeypatch.setattr(train, "TRAIN_EVALUATION", 10)
+    random = noise(60, train=40, validation=10)
+    trainer = made(Linear(), plain_sgd(0.05), random)
+    list(trainer.epoch(1))
+    expected = scores_by_numpy(trainer, random, range(10))
+    assert trainer.evaluate()["train"] == pytest.approx(expected, rel=1e-5)
+
+
+# Losses that are not finite
+
+
+def test_a_diverging_loss_names_its_first_step():
+    random = noise(60, train=40, validation=10)
+    trainer = made(Linear(), plain_sgd(1e38), random)
+    message = r"not finite in epoch 3, step 2 of 5\. Lower --learning-rate"
+    with pytest.raises(NonFiniteError, match=message):
+        list(trainer.epoch(3))
+
+
+def test_the_step_named_does_not_depend_on_the_chunks():
+    random = noise(60, train=40, validation=10)
+    random.images[17, 0, 0] = 255  # the one image whose loss is NaN
+    messages = []
+    for chunk in (1, 2, 5):
+        trainer = made(Linear(poisoned=True), plain_sgd(0.1), random)
+        trainer._chunk, done = chunk, 0
+        with pytest.raises(NonFiniteError, match=r"epoch 1, step \d of 5") as error:
+            for progress in trainer.epoch(1):
+                trainer._chunk, done = chunk, progress.step
+        messages.append(str(error.value))
+        if chunk == 1:
+            assert f"step {done + 1} of 5" in messages[0]
+    assert len(set(messages)) == 1
+
+
+# The device
+
+
+def test_nothing_is_compiled_inside_the_epochs(caplog):
+    """The whole trainer is two programs, made with it; after the first epoch (whose
+    `jnp.zeros` are small programs of their own) nothing is compiled at all."""
+
+    def compiled():
+        return [r for r in caplog.messages if "Finished XLA compilation" in r]
+
+    with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
+        trainer = whole()
+        list(trainer.epoch(1))
+        trainer.evaluate()
+        names = compiled()
+        assert sum("jit(steps)" in name for name in names) == 1
+        assert sum("jit(evaluate)" in name for name in names) == 1
+        caplog.clear()
+        for epoch in (2, 3):
+            trainer._chunk = epoch  # other lengths than before
+            list(trainer.epoch(epoch))
+            trainer.evaluate()
+        assert compiled() == []
+
+
+def test_images_stay_bytes_and_the_state_is_donated():
+    random = noise(60, train=40, validation=10)
+    trainer = made(Linear(), plain_sgd(0.1), random)
+    images, _ = trainer._arrays
+    assert (images.dtype, images.shape) == (np.uint8, (60, 28, 28, 1))
+    before = trainer.params["params"]["Dense_0"]["kernel"]
+    list(trainer.epoch(1))
+    assert before.is_deleted()
+
+
+# Known values
+
+GOLDEN = {
+    "objective 0": 2.3240564,
+    "objective 1": 3549.2703,
+    "weight 0": 0.5668020,
+    "weight 1": 0.4331980,
+    "train cross entropy": 2.2974899,
+    "test cross entropy": 2.3080373,
+    "l1": 3523.5179,
+}
+
+
+def test_golden_metrics_of_one_step():
+    config = resolve(Config(epochs=1), "digits")
+    digits = data.load("digits", train_size=32)
+    trainer = Trainer(
+        LeNet5(), compose(config, 1), digits, 32, conv_l2=1e-4, l1_at_zero=1.0, seed=0
+    )
+    ((_, _, _, objectives, weights, _),) = trainer.epoch(1)
+    scores = trainer.evaluate()
+    found = {
+        "objective 0": objectives[0],
+        "objective 1": objectives[1],
+        "weight 0": weights[0],
+        "weight 1": weights[1],
+        "train cross entropy": scores["train"].cross_entropy,
+        "test cross entropy": scores["test"].cross_entropy,
+        "l1": bopt.sparsity.report(trainer.params).dense.l1,
+    }
+    assert found == pytest.approx(GOLDEN, rel=1e-4), (
+        "One step of the default experiment gives other numbers. If the network, its "
+        "initialisation, the data's order, the objectives or madam were changed on "
+        "purpose, or JAX's random numbers have changed, put the new numbers here, and "
+        "measure README's tables again; otherwise this is a bug."
+    )
