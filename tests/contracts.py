@@ -1,0 +1,117 @@
+"""The table of public transforms that the contract tests run over."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import optax
+import problems
+
+import bopt
+
+
+class Transform(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+      build: makes the transform.
+      factory: the public name it stands for; None for a chain.
+      num_objectives: rows of the jacobian it takes; 0: it takes plain updates.
+      inject: (factory, static_args, the hyperparameters that stay numeric) for
+        `optax.inject_hyperparams`; None for a chain.
+      args, kwargs: what `build` gives to the factory.
+    """
+
+    build: Callable[[], Any]
+    factory: str | None = None
+    num_objectives: int = 2
+    inject: Any = None
+    args: tuple = ()
+    kwargs: Any = None
+
+    def updates(self, params):
+        """A jacobian or, for transforms that follow one, plain updates."""
+        if not self.num_objectives:
+            return problems.row(problems.jacobian(params, 1), 0)
+        return problems.jacobian(params, self.num_objectives)
+
+
+def extra(transform: Transform) -> dict[str, Any]:
+    """The extra arguments that a training loop passes."""
+    m = transform.num_objectives
+    return {"values": jnp.arange(1.0, m + 1)} if m else {}
+
+
+SMGD_STATIC = ("weighting", "num_objectives", "precondition")
+ADAM_STATIC = ("weighting", "num_objectives")
+PRUNE_STATIC = ("where", "every", "start", "stop")
+ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
+
+
+def public(name: str, static, numeric, *args, num_objectives=2, **kwargs) -> Transform:
+    factory = getattr(bopt, name)
+    if num_objectives > 2:
+        kwargs["num_objectives"] = num_objectives
+    return Transform(
+        build=lambda: factory(*args, **kwargs),
+        factory=name,
+        num_objectives=num_objectives,
+        inject=(factory, static, numeric),
+        args=args,
+        kwargs=kwargs,
+    )
+
+
+def smgd(**kwargs) -> Transform:
+    return public("smgd", SMGD_STATIC, (), **kwargs)
+
+
+def chain(*links) -> Transform:
+    return Transform(build=lambda: optax.chain(*links))
+
+
+TRANSFORMS = {
+    "smgd": smgd(),
+    "smgd, one objective": Transform(
+        lambda: bopt.smgd(num_objectives=1), num_objectives=1
+    ),
+    "smgd, three objectives": smgd(num_objectives=3),
+    "smgd, l2": smgd(weighting=bopt.min_norm("l2")),
+    "smgd, loss": smgd(weighting=bopt.min_norm("loss")),
+    "smgd, loss+": smgd(weighting=bopt.min_norm("loss+")),
+    "smgd, fixed": smgd(weighting=bopt.fixed([1.0, 3e-4])),
+    "smgd, preconditioned": smgd(precondition=optax.scale_by_adam()),
+    "smgd, directions": smgd(
+        precondition=optax.scale_by_rms(), weigh_by="directions"
+    ),
+    "madam": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1),
+    "madam, amsgrad": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, amsgrad=True),
+    "madam, directions": public(
+        "madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, weigh_by="directions"
+    ),
+    "mrmsprop": public(
+        "mrmsprop", ADAM_STATIC, ("learning_rate", "decay", "eps"), 0.1
+    ),
+    "prune": public("prune", PRUNE_STATIC, ("threshold",), 0.3, num_objectives=0),
+    "prune, regrow=False": public(
+        "prune", PRUNE_STATIC, ("threshold",), 0.3, num_objectives=0, regrow=False
+    ),
+    "prune, now and then": public(
+        "prune",
+        PRUNE_STATIC,
+        ("threshold",),
+        0.3,
+        num_objectives=0,
+        where="*",
+        every=2,
+        stop=5,
+    ),
+    "smgd, sgd, prune": chain(
+        bopt.smgd(), optax.sgd(0.1, momentum=0.9), bopt.prune(0.3)
+    ),
+    "smgd, clip, adam, prune": chain(
+        bopt.smgd(), optax.clip_by_global_norm(1.0), optax.adam(0.1), bopt.prune(0.3)
+    ),
+    "madam, prune": chain(bopt.madam(0.1), bopt.prune(0.3, regrow=False)),
+    "mrmsprop, prune": chain(bopt.mrmsprop(0.1), bopt.prune(0.3)),
+}  # fmt: skip

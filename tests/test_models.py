@@ -1,0 +1,190 @@
+"""LeNet-5 and its convolution: sizes, equal results by both methods, platforms."""
+
+# Optax's and Flax's unions of types know no state's fields and no tree's keys.
+# pyright: reportCallIssue=false, reportArgumentType=false, reportOperatorIssue=false, reportAttributeAccessIssue=false
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+import bopt
+from bopt.models import Conv, LeNet5, avg_pool, convolve
+
+SIZES = {  # (image height, width), kernel size
+    "even": ((6, 8), (3, 3)),
+    "odd": ((7, 5), (3, 3)),
+    "even kernel": ((7, 6), (2, 4)),
+    "one": ((5, 5), (1, 1)),
+    "flat": ((4, 9), (1, 5)),
+    "whole image": ((4, 3), (4, 3)),
+}
+
+
+@functools.cache
+def lenet5():
+    """(images (3, 28, 28, 1), parameters): initialised once for all tests."""
+    images = jnp.asarray(np.random.default_rng(0).random((3, 28, 28, 1)), jnp.float32)
+    return images, jax.jit(LeNet5().init)(jax.random.key(0), images)
+
+
+def images_and_kernel(size, kernel_size, dtype=jnp.float32):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, *size, 3))
+    kernel = rng.normal(size=(*kernel_size, 3, 4))
+    return jnp.asarray(images, dtype), jnp.asarray(kernel, dtype)
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize("size, kernel_size", SIZES.values(), ids=SIZES)
+def test_patches_are_the_library_convolution(size, kernel_size, padding):
+    images, kernel = images_and_kernel(size, kernel_size)
+
+    def value(images, kernel, method):
+        out = convolve(images, kernel, padding, method)
+        return jnp.sum(jnp.sin(out)), out
+
+    run = jax.jit(
+        jax.value_and_grad(value, argnums=(0, 1), has_aux=True), static_argnums=2
+    )
+    expected = run(images, kernel, "library")
+    for method in ("patches", "auto"):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+            run(images, kernel, method),
+            expected,
+        )
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+def test_parameters_and_results_are_those_of_flax(padding):
+    images, _ = images_and_kernel((7, 6), (3, 3))
+    ours = Conv(4, padding=padding)
+    theirs = nn.Conv(4, (3, 3), padding=padding)
+    params = ours.init(jax.random.key(0), images)
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(
+        jnp.shape, theirs.init(jax.random.key(0), images)
+    )
+    params = jax.tree.map(lambda leaf: leaf + 0.1, params)
+    with jax.numpy_rank_promotion("allow"):
+        expected = theirs.apply(params, images)
+    np.testing.assert_allclose(ours.apply(params, images), expected, atol=1e-5)
+
+
+def test_many_networks_at_once_agree_with_one_at_a_time():
+    model, (images, params) = LeNet5(), lenet5()
+    networks = jax.tree.map(lambda p: jnp.stack([p, 0.5 * p, 2 * p]), params)
+    grad = jax.grad(lambda params: jnp.sum(model.apply(params, images) ** 2))
+    at_once = jax.jit(jax.vmap(grad))(networks)
+    one = jax.jit(grad)
+    for i in range(3):
+        expected = one(jax.tree.map(lambda leaf, i=i: leaf[i], networks))
+        jax.tree.map(
+            lambda a, b, i=i: np.testing.assert_allclose(a[i], b, rtol=1e-3, atol=1e-4),
+            at_once,
+            expected,
+        )
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize(
+    "platform, convolution", [("cpu", False), ("cuda", True), ("tpu", True)]
+)
+def test_platform_is_chosen_at_lowering(platform, convolution, batched):
+    images, kernel = images_and_kernel((6, 6), (3, 3))
+
+    def function(images, kernel):
+        return jnp.sum(convolve(images, kernel) ** 2)
+
+    lowered = jax.value_and_grad(function, argnums=1)
+    if batched:
+        lowered = jax.vmap(lowered, in_axes=(None, 0))
+        kernel = jnp.stack([kernel, kernel])
+    traced = jax.jit(lowered).trace(images, kernel)
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.convolution" in text) == convolution
+    assert ("stablehlo.dot_general" in text) != convolution
+
+
+@pytest.mark.parametrize("method", ["library", "patches"])
+@pytest.mark.parametrize("platform", ["cpu", "tpu"])
+def test_a_method_by_name_is_used_everywhere(platform, method):
+    images, kernel = images_and_kernel((6, 6), (3, 3))
+    traced = jax.jit(convolve, static_argnums=(2, 3)).trace(
+        images, kernel, "VALID", method
+    )
+    text = traced.lower(lowering_platforms=(platform,)).as_text()
+    assert ("stablehlo.convolution" in text) == (method == "library")
+
+
+LENET5 = {
+    "Conv_0": {"kernel": (3, 3, 1, 6), "bias": (6,)},  # 54 + 6
+    "Conv_1": {"kernel": (3, 3, 6, 16), "bias": (16,)},  # 864 + 16
+    "Dense_0": {"kernel": (400, 120), "bias": (120,)},  # 5 * 5 * 16 = 400: 48000 + 120
+    "Dense_1": {"kernel": (120, 84), "bias": (84,)},  # 10080 + 84
+    "Dense_2": {"kernel": (84, 10), "bias": (10,)},  # 840 + 10
+}
+
+
+def test_lenet5_parameters():
+    _, params = lenet5()
+    assert jax.tree.map(jnp.shape, params) == {"params": LENET5}
+    report = bopt.sparsity.report(params)
+    assert report.total.entries == 60_074
+    assert report.dense.entries == 48_000 + 10_080 + 840 == 58_920
+    assert bopt.sparsity.report(params, where=4).dense.entries == 54 + 864
+    for path, leaf in jax.tree.leaves_with_path(params):
+        bound = leaf.ndim > 1 and np.sqrt(
+            6 / (np.prod(leaf.shape[:-2]) * (leaf.shape[-2] + leaf.shape[-1]))
+        )
+        assert abs(leaf).max() <= bound, f"{path} is not Glorot-uniform"
+        if leaf.ndim > 1:
+            assert abs(leaf).max() > 0.8 * bound
+
+
+def test_lenet5_returns_logits():
+    images, params = lenet5()
+    logits = LeNet5().apply(params, images)
+    assert logits.shape == (3, 10)
+    assert (logits < 0).any()
+    sums = jax.nn.softmax(logits).sum(axis=1)
+    np.testing.assert_allclose(sums, np.ones(3), rtol=1e-5)
+    shapes = jax.eval_shape(LeNet5(classes=7).init, jax.random.key(0), images)
+    assert shapes["params"]["Dense_2"]["kernel"].shape == (84, 7)
+
+
+def test_methods_of_lenet5_agree():
+    images, params = lenet5()
+    outputs = [LeNet5(method=m).apply(params, images) for m in ("library", "patches")]
+    np.testing.assert_allclose(outputs[0], outputs[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_average_pooling_is_that_of_flax(size):
+    images, _ = images_and_kernel(size, (1, 1))
+    np.testing.assert_allclose(
+        avg_pool(images), nn.avg_pool(images, (2, 2), (2, 2)), atol=1e-6
+    )
+
+
+def test_computation_in_bfloat16_keeps_float32_parameters():
+    images, _ = images_and_kernel((6, 6), (3, 3))
+    model = Conv(4, dtype=jnp.bfloat16)
+    out, params = model.init_with_output(jax.random.key(0), images)
+    assert out.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (("valid",), "padding='valid'; expected 'VALID' or 'SAME'"),
+        (("SAME", "fast"), "method='fast'; expected 'auto', 'library' or 'patches'"),
+    ],
+)
+def test_wrong_input_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        convolve(*images_and_kernel((4, 4), (3, 3)), *arguments)

@@ -1,0 +1,206 @@
+"""value_and_jac in its two forms, and the penalties l1 and l2."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import bopt
+
+PARAMS = {
+    "conv": jnp.linspace(-1.0, 1.0, 8).reshape(2, 2, 1, 2),
+    "dense": jnp.array([[1.0, -2.0, 0.0], [0.5, 0.0, -0.25]]),
+    "bias": jnp.array([0.1, -0.2, 0.3]),
+}
+
+
+def loss(params, x, *, power=2):
+    return jnp.sum((x @ params["dense"] + params["bias"][None]) ** power)
+
+
+def spread(params, x, *, power=2):
+    del x, power
+    return jnp.sum(jnp.cos(params["conv"])) * jnp.sum(params["bias"])
+
+
+def both(params, x, *, power=2):
+    return jnp.stack([loss(params, x, power=power), spread(params, x)])
+
+
+X = jnp.array([[1.0, 2.0], [-1.0, 0.5]])
+
+
+def as_float64(tree):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), tree)
+
+
+@pytest.mark.parametrize("power", [2, 4])
+def test_rows_are_the_gradients_in_both_forms(power):
+    expected = [jax.grad(f)(PARAMS, X, power=power) for f in (loss, spread)]
+    for objectives in ([loss, spread], (loss, spread), both):
+        values, jac = bopt.value_and_jac(objectives)(PARAMS, X, power=power)
+        np.testing.assert_allclose(values, both(PARAMS, X, power=power), rtol=1e-6)
+        for i, grad in enumerate(expected):
+            row = jax.tree.map(lambda leaf, i=i: leaf[i], jac)
+            jax.tree.map(
+                lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), row, grad
+            )
+
+
+def test_aux_comes_from_the_first_or_the_one():
+    def with_aux(f):
+        return lambda *args: (f(*args), {"x": args[1], "n": 3})
+
+    for objectives in ([with_aux(loss), spread], with_aux(both)):
+        (values, aux), jac = bopt.value_and_jac(objectives, has_aux=True)(PARAMS, X)
+        np.testing.assert_allclose(values, both(PARAMS, X), rtol=1e-6)
+        np.testing.assert_array_equal(aux["x"], X)
+        assert aux["n"] == 3
+        assert jac["dense"].shape == (2, 2, 3)
+
+
+def test_against_finite_differences():
+    with jax.enable_x64(True):
+        params, x, step = as_float64(PARAMS), X.astype(jnp.float64), 1e-6
+        _, jac = bopt.value_and_jac([loss, spread])(params, x)
+        for name, index in (("dense", (1, 2)), ("conv", (0, 1, 0, 1)), ("bias", (2,))):
+            moved = [
+                both(params | {name: params[name].at[index].add(h)}, x)
+                for h in (step, -step)
+            ]
+            np.testing.assert_allclose(
+                jac[name][:, *index], (moved[0] - moved[1]) / (2 * step), atol=1e-7
+            )
+
+
+@pytest.mark.parametrize("objectives", [[loss, spread], both])
+def test_dtypes_are_those_of_the_parameters(objectives):
+    params = PARAMS | {"dense": PARAMS["dense"].astype(jnp.bfloat16)}
+    values, jac = bopt.value_and_jac(objectives)(params, X)
+    assert values.dtype == jnp.float32
+    assert jax.tree.map(lambda leaf: leaf.dtype, jac) == jax.tree.map(
+        lambda leaf: leaf.dtype, params
+    )
+
+
+def test_half_precision_values_are_stacked_wide():
+    # A penalty of 58,920 in float32 beside a loss in bfloat16 keeps its digits.
+    params = {"w": jnp.full((300, 300), 1.0, jnp.bfloat16)}
+    small = lambda p: p["w"][0, 0]  # noqa: E731
+    values, _ = bopt.value_and_jac([small, bopt.l1])(params)
+    assert values.dtype == jnp.float32
+    np.testing.assert_array_equal(values, [1, 90_000])
+
+
+def test_a_constant_objective_has_gradient_zero():
+    # Cause: a Python number has no dtype; value.astype failed with AttributeError.
+    values, jac = bopt.value_and_jac([loss, lambda params, x: 0.0])(PARAMS, X)
+    assert values[1] == 0
+    assert all((leaf[1] == 0).all() for leaf in jax.tree.leaves(jac))
+
+
+@pytest.mark.parametrize("objectives", [[loss, spread], both])
+def test_under_jit_and_vmap(objectives):
+    function = bopt.value_and_jac(objectives)
+    batched = jax.tree.map(lambda leaf: jnp.stack([leaf, 2 * leaf]), PARAMS)
+    values, jac = jax.jit(jax.vmap(function, in_axes=(0, None)))(batched, X)
+    expected, expected_jac = function(PARAMS, X)
+    np.testing.assert_allclose(values[0], expected, rtol=1e-5)
+    np.testing.assert_allclose(jac["bias"][0], expected_jac["bias"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "objectives, has_aux, message",
+    [
+        ([], False, "empty sequence; expected at least one objective"),
+        (loss, False, r"objectives loss returned values of shape \(\); expected an "),
+        (
+            lambda params, x: (loss(params, x), spread(params, x)),
+            False,
+            r"returned values of type tuple; .*stack the scalars with jnp.stack",
+        ),
+        (
+            lambda params, x: [loss(params, x), spread(params, x)],
+            False,
+            r"returned values of type list; .*stack the scalars with jnp.stack",
+        ),
+        ([loss, both], False, r"Objective 1 \(both\) returned .* shape \(2,\); expe"),
+        ([loss, spread], True, r"With has_aux, loss must return \(value, aux\), got"),
+        (both, True, r"With has_aux, both must return \(value, aux\), got"),
+    ],
+)
+def test_wrong_objectives_are_named(objectives, has_aux, message):
+    with pytest.raises(ValueError, match=message):
+        bopt.value_and_jac(objectives, has_aux=has_aux)(PARAMS, X)
+
+
+def test_complex_parameters_are_refused():
+    with pytest.raises(ValueError, match="complex64; expected real parameters"):
+        bopt.l1({"w": jnp.ones((2, 2), jnp.complex64)})
+
+
+@pytest.mark.parametrize(
+    "penalty, expected",
+    [
+        (lambda p: bopt.l1(p), 3.75),
+        (lambda p: bopt.l1(p, where="*"), 3.75 + 0.6 + 32 / 7),
+        (lambda p: bopt.l2(p), 5.3125),
+        (lambda p: bopt.l2(p, where=4), 24 / 7),
+        (lambda p: bopt.l2(p, where="*"), 5.3125 + 0.14 + 24 / 7),
+        (lambda p: bopt.l1(p) + bopt.l2(p, where=4), 3.75 + 24 / 7),
+    ],
+)
+def test_every_loss_of_the_original(penalty, expected):
+    np.testing.assert_allclose(penalty(PARAMS), expected, rtol=1e-6)
+
+
+def test_l1_gradient_is_the_sign_and_zero_at_zero():
+    # Cause: the derivative of jnp.abs at 0 is 1 in jax: pruned entries would pull.
+    grad = jax.grad(bopt.l1)(PARAMS)
+    np.testing.assert_array_equal(grad["dense"], np.sign(PARAMS["dense"]))
+    assert not grad["conv"].any()
+    assert not grad["bias"].any()
+
+
+@pytest.mark.parametrize("at_zero", [-1.0, 0.0, 0.5, 1.0])
+def test_l1_derivative_at_zero_is_a_choice_that_changes_nothing_else(at_zero):
+    params = PARAMS | {"dense": PARAMS["dense"].at[0, 0].set(-0.0)}
+    value, grad = jax.value_and_grad(bopt.l1)(params, at_zero=at_zero)
+    kernel = np.asarray(params["dense"])
+    np.testing.assert_allclose(value, abs(kernel).sum())
+    expected = np.where(kernel == 0, at_zero, np.sign(kernel))
+    np.testing.assert_array_equal(grad["dense"], expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("at_zero", [1.5, -2, float("nan")])
+def test_l1_refuses_what_is_no_subgradient(at_zero):
+    with pytest.raises(ValueError, match=r"at_zero=.*expected a subgradient"):
+        bopt.l1(PARAMS, at_zero=at_zero)
+
+
+def test_l2_gradient_is_twice_the_parameter():
+    grad = jax.grad(bopt.l2)(PARAMS)
+    np.testing.assert_allclose(grad["dense"], 2 * PARAMS["dense"])
+
+
+@pytest.mark.parametrize("penalty", [bopt.l1, bopt.l2])
+def test_penalties_keep_nan_and_precision(penalty):
+    assert jnp.isnan(penalty({"w": jnp.array([[jnp.nan, 1.0]])}))
+    assert penalty({"w": jnp.ones((2, 2), jnp.bfloat16)}).dtype == jnp.float32
+    assert penalty({}).item() == 0
+    with jax.enable_x64(True):
+        params = {"w": jnp.full((1, 3), 0.1, jnp.float64)}
+        assert penalty(params).dtype == jnp.float64
+    with jax.numpy_dtype_promotion("strict"):
+        jax.grad(penalty)({"w": jnp.ones((2, 2), jnp.bfloat16)})
+
+
+def test_numpy_leaves_of_64_bits_are_accepted():
+    # Cause: without x64 their dtype was requested of jax, which warns and truncates.
+    assert bopt.l1({"w": np.ones((2, 2))}).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("penalty", [bopt.l1, bopt.l2])
+def test_penalties_of_nothing_are_refused(penalty):
+    with pytest.raises(ValueError, match=r"where=3 matches none of the 3 leaves: bia"):
+        penalty(PARAMS, where=3)

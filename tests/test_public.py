@@ -1,0 +1,102 @@
+"""The public surface: documented, light to import, silent."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import bopt
+import bopt.models
+from bopt import objectives, pruning, schedules, selections, weightings
+
+MODULES = [bopt.sparsity, selections]
+NAMES = [
+    *((bopt, name) for name in bopt.__all__),
+    *((bopt.models, name) for name in bopt.models.__all__),
+    *(
+        (module, name)
+        for module in MODULES
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and inspect.getmodule(value) is module
+        and (inspect.isfunction(value) or inspect.isclass(value))
+    ),
+]
+IDS = [f"{module.__name__}.{name}" for module, name in NAMES]
+public = pytest.mark.parametrize("module, name", NAMES, ids=IDS)
+
+
+def objects(module, name):
+    """What is documented under a public name: a module's own docstring is prose."""
+    value = getattr(module, name)
+    if inspect.ismodule(value) or not (
+        inspect.isfunction(value) or inspect.isclass(value)
+    ):
+        return []  # a module, or a type alias such as bopt.Weighting
+    return [value]
+
+
+@public
+def test_every_name_has_a_summary_and_an_example(module, name):
+    for value in objects(module, name):
+        doc = inspect.getdoc(value)
+        assert doc, f"{name} has no docstring"
+        summary = doc.splitlines()[0]
+        assert summary.endswith("."), summary
+        assert ">>>" in doc, f"{name} has no example"
+
+
+@public
+def test_every_function_documents_its_arguments_and_result(module, name):
+    for value in objects(module, name):
+        doc = inspect.getdoc(value) or ""
+        if not inspect.isfunction(value):
+            assert "Attributes:" in doc
+            continue
+        assert "Returns:" in doc
+        section = doc.split("Args:")[1].split("Returns:")[0]
+        for argument in inspect.signature(value).parameters:
+            assert f"{argument}:" in section, f"{name} does not document {argument}"
+
+
+def test_all_is_sorted_and_complete():
+    assert list(bopt.__all__) == sorted(bopt.__all__)
+    for name in bopt.__all__:
+        assert hasattr(bopt, name)
+    for module in (objectives, weightings, schedules, pruning):
+        for name, value in vars(module).items():
+            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            if own and not name.startswith("_"):
+                assert name in bopt.__all__
+
+
+IMPORT = """
+import sys, jax, optax
+values = dict(jax.config.values)
+before = set(sys.modules)
+import bopt
+assert jax.config.values == values, "import bopt changes jax's configuration"
+new = {name.split(".")[0] for name in set(sys.modules) - before}
+# What jax itself imports late is not ours to count.
+allowed = {"bopt", "jax", "jaxlib", "optax", "numpy", "chex", "absl"}
+foreign = new - allowed - set(sys.stdlib_module_names)
+assert not foreign, foreign
+heavy = {"flax", "orbax", "matplotlib", "experiments", "tensorflow_datasets",
+         "sklearn", "torch", "equinox"} & set(sys.modules)
+assert not heavy, heavy
+import bopt.models
+assert "flax" in sys.modules and "experiments" not in sys.modules
+"""
+
+
+def test_import_is_light_silent_and_without_side_effects():
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORT],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (result.stdout, result.stderr) == ("", "")

@@ -1,0 +1,260 @@
+"""smgd: a jacobian in, a direction out; its gram, its state and its errors."""
+
+# Optax's and Flax's unions of types know no state's fields and no tree's keys.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportCallIssue=false
+# pyright: reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import problems
+import pytest
+import samplers
+
+import bopt
+
+PARAMS = problems.parameters()
+
+
+def direction_and_weights(optimizer, jac, params=PARAMS, **extra):
+    state = optimizer.init(params)
+    direction, state = jax.jit(optimizer.update)(jac, state, params, **extra)
+    return direction, state.weights
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4])
+def test_direction_is_the_point_of_least_norm_of_the_whole_tree(m):
+    jac = problems.jacobian(PARAMS, m)
+    rows = problems.flat(jac)
+    direction, weights = direction_and_weights(bopt.smgd(num_objectives=m), jac)
+    np.testing.assert_allclose(
+        weights, samplers.exact_weights(rows @ rows.T), rtol=1e-4, atol=1e-6
+    )
+    assert jax.tree.map(jnp.shape, direction) == jax.tree.map(jnp.shape, PARAMS)
+    ours = problems.flat(jax.tree.map(lambda leaf: leaf[None], direction))[0]
+    np.testing.assert_allclose(ours, weights @ rows, rtol=1e-4, atol=1e-5)
+
+
+def test_the_weighting_sees_gram_and_values():
+    seen = {}
+
+    def weighting(gram, values):
+        seen.update(gram=gram, values=values)
+        return jnp.array([0.25, 2.0])
+
+    jac, values = problems.jacobian(PARAMS), jnp.array([3.0, 4.0])
+    optimizer = bopt.smgd(weighting)
+    direction, state = optimizer.update(jac, optimizer.init(PARAMS), values=values)
+    rows = problems.flat(jac)
+    np.testing.assert_allclose(seen["gram"], rows @ rows.T, rtol=1e-5)
+    np.testing.assert_array_equal(seen["values"], values)
+    np.testing.assert_array_equal(state.weights, [0.25, 2.0])
+    expected = 0.25 * jac["conv"][0] + 2 * jac["conv"][1]
+    np.testing.assert_allclose(direction["conv"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("normalize", ["l2", "loss", "loss+"])
+def test_a_normalization_never_scales_the_rows_themselves(normalize):
+    """The direction is weights @ rows, with weights that sum to 1."""
+    jac = problems.jacobian(PARAMS)
+    direction, weights = direction_and_weights(
+        bopt.smgd(bopt.min_norm(normalize)), jac, values=jnp.array([0.1, 50.0])
+    )
+    ours = problems.flat(jax.tree.map(lambda leaf: leaf[None], direction))[0]
+    np.testing.assert_allclose(ours, weights @ problems.flat(jac), atol=1e-5)
+    np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
+
+
+def test_bfloat16_gram_is_summed_in_float32():
+    # Summed in bfloat16 the gram of 10,000 ones would stop growing at 256.
+    params = {"w": jnp.zeros((100, 100), jnp.bfloat16)}
+    seen = []
+
+    def weighting(gram, values):
+        seen.append(gram)
+        return jnp.ones(2)
+
+    optimizer = bopt.smgd(weighting)
+    jac = {"w": jnp.ones((2, 100, 100), jnp.bfloat16)}
+    direction, state = optimizer.update(jac, optimizer.init(params), params)
+    np.testing.assert_array_equal(seen[0], np.full((2, 2), 10_000, np.float32))
+    assert direction["w"].dtype == jnp.bfloat16
+    assert state.weights.dtype == jnp.float32
+
+
+def test_inner_products_ask_for_full_precision():
+    # Cause: accelerators' default (TF32, bfloat16) is too coarse for weights of 1e-5.
+    optimizer = bopt.smgd()
+    jac = problems.jacobian(PARAMS)
+    jaxpr = str(jax.make_jaxpr(optimizer.update)(jac, optimizer.init(PARAMS)))
+    products = jaxpr.count("dot_general")
+    assert jaxpr.count("(Precision.HIGHEST, Precision.HIGHEST)") >= products
+
+
+def test_jacobian_is_not_concatenated():
+    optimizer = bopt.smgd()
+    jac = problems.jacobian(PARAMS)
+    jaxpr = jax.make_jaxpr(optimizer.update)(jac, optimizer.init(PARAMS))
+    largest = max(leaf.size for leaf in jax.tree.leaves(PARAMS))
+    joined = [e for e in jaxpr.jaxpr.eqns if e.primitive.name == "concatenate"]
+    assert all(equation.outvars[0].aval.size < largest for equation in joined)
+
+
+@pytest.mark.parametrize("weigh_by", ["gradients", "directions"])
+def test_precondition_keeps_one_state_an_objective(weigh_by):
+    inner = optax.scale_by_adam()
+    optimizer = bopt.smgd(num_objectives=3, precondition=inner, weigh_by=weigh_by)
+    state = optimizer.init(PARAMS)
+    assert len(state.inner) == 3
+    for one in state.inner:
+        assert jax.tree.structure(one) == jax.tree.structure(inner.init(PARAMS))
+    jac = problems.jacobian(PARAMS, 3)
+    direction, state = jax.jit(optimizer.update)(jac, state, PARAMS)
+    rows = []
+    for i in range(3):
+        row, expected = inner.update(problems.row(jac, i), inner.init(PARAMS))
+        rows.append(row)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
+            state.inner[i],
+            expected,
+        )
+    applied = problems.flat(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows))
+    weighed = problems.flat(jac) if weigh_by == "gradients" else applied
+    weights = samplers.exact_weights(weighed @ weighed.T)
+    np.testing.assert_allclose(state.weights, weights, rtol=1e-4, atol=1e-6)
+    ours = problems.flat(jax.tree.map(lambda leaf: leaf[None], direction))[0]
+    np.testing.assert_allclose(ours, weights @ applied, rtol=1e-3, atol=1e-4)
+
+
+def test_extra_arguments_reach_the_precondition():
+    def update(updates, state, params=None, *, gain, **extra):
+        del params, extra
+        return jax.tree.map(lambda leaf: gain * leaf, updates), state
+
+    gained = optax.GradientTransformationExtraArgs(
+        lambda params: optax.EmptyState(), update
+    )
+    optimizer = bopt.smgd(bopt.fixed([1.0, 1.0]), precondition=gained)
+    jac = problems.jacobian(PARAMS)
+    once, _ = direction_and_weights(optimizer, jac, gain=1.0)
+    thrice, _ = direction_and_weights(optimizer, jac, gain=3.0)
+    np.testing.assert_allclose(thrice["conv"], 3 * once["conv"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("m", [2, 3])
+def test_non_finite_gradients_are_not_silenced(m, bad):
+    jac = problems.jacobian(PARAMS, m)
+    jac["conv"] = jac["conv"].at[m - 1, 0, 0, 0, 0].set(bad)
+    direction, weights = direction_and_weights(bopt.smgd(num_objectives=m), jac)
+    assert not jnp.isfinite(weights).all()
+    assert jnp.isnan(direction["dense"]["bias"]).all()
+
+
+def test_weights_before_the_first_step():
+    state = bopt.smgd(num_objectives=4).init(PARAMS)
+    np.testing.assert_array_equal(state.weights, [0.25] * 4)
+    assert state.inner == ()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_strict_promotion(dtype):
+    params = problems.parameters(dtype)
+    with jax.numpy_dtype_promotion("strict"):
+        optimizer = bopt.smgd()
+        jac = problems.jacobian(params)
+        direction, _ = optimizer.update(jac, optimizer.init(params), params)
+        assert direction["conv"].dtype == dtype
+
+
+def test_a_tree_without_leaves():
+    optimizer = bopt.smgd()
+    direction, state = optimizer.update({}, optimizer.init({}), {})
+    assert direction == {}
+    assert jnp.isfinite(state.weights).all()
+
+
+def test_numpy_parameters_of_64_bits():
+    # Cause: float64 was requested of jax without x64, which warns and truncates.
+    params = {"w": np.ones((2, 3))}
+    optimizer = bopt.smgd()
+    jac = {"w": jnp.stack([jnp.ones((2, 3)), -jnp.ones((2, 3))])}
+    direction, state = optimizer.update(jac, optimizer.init(params), params)
+    assert state.weights.dtype == jnp.float32
+    np.testing.assert_array_equal(direction["w"], np.zeros((2, 3)))
+
+
+def shaped(shape):
+    return PARAMS | {"conv": jnp.ones(shape)}
+
+
+@pytest.mark.parametrize(
+    "jac, params, message",
+    [
+        (
+            PARAMS,
+            PARAMS,
+            r"shape \(2, 2, 1, 2\) at 'conv'; expected \(2, 2, 2, 1, 2\), one row for "
+            "each of 2 objectives: this is a gradient, not a jacobian.*smgd first",
+        ),
+        (
+            problems.jacobian(PARAMS, 3),
+            PARAMS,
+            r"\(3, 2, 2, 1, 2\) at 'conv'; expected .*pass num_objectives=3",
+        ),
+        (
+            problems.jacobian(PARAMS, 3),
+            None,
+            r"\(3, 2, 2, 1, 2\) at 'conv'; expected \(2, \.\.\.\), one row for",
+        ),
+        (
+            problems.jacobian(shaped((2, 9))),
+            PARAMS,
+            r"\(2, 2, 9\) at 'conv'; expected \(2, 2, 2, 1, 2\).*bopt.value_and_jac",
+        ),
+        (
+            PARAMS | {"conv": jnp.ones(())},
+            None,
+            r"shape \(\) at 'conv'; expected \(2, \.\.\.\)",
+        ),
+    ],
+)
+def test_wrong_jacobians_are_named(jac, params, message):
+    optimizer = bopt.smgd()
+    with pytest.raises(ValueError, match=message):
+        jax.jit(optimizer.update)(jac, optimizer.init(PARAMS), params)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (
+            lambda: bopt.smgd(weigh_by="rows"),  # pyright: ignore[reportArgumentType]
+            "weigh_by='rows'; expected 'gradients' or 'directions'",
+        ),
+        (lambda: bopt.smgd(num_objectives=0), "num_objectives=0; expected at least 1"),
+        (
+            lambda: direction_and_weights(
+                bopt.smgd(lambda gram, values: gram), problems.jacobian(PARAMS)
+            ),
+            r"weighting returned weights of shape \(2, 2\); expected \(2,\)",
+        ),
+        (
+            lambda: direction_and_weights(
+                bopt.smgd(bopt.fixed([1, 1, 1])), problems.jacobian(PARAMS)
+            ),
+            "3 weights for 2 objectives",
+        ),
+        (
+            lambda: direction_and_weights(
+                bopt.smgd(bopt.min_norm("loss")), problems.jacobian(PARAMS)
+            ),
+            "divides by the objective values: call update",
+        ),
+    ],
+)
+def test_wrong_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
