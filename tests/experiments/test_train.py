@@ -145,11 +145,10 @@ def test_the_same_seed_gives_the_same_bits(trainer_and_result):
 
 def test_another_seed_gives_other_parameters():
     random = noise(60, train=40, validation=10)
-    first, again, other = (
+    first, other = (
         kernel(made(Linear(random=True), plain_sgd(0.1), random, seed=seed))
-        for seed in (3, 3, 4)
+        for seed in (3, 4)
     )
-    assert (first == again).all()
     assert (first != other).all()
 
 
@@ -191,7 +190,7 @@ def test_evaluation_counts_each_example_once(sizes, monkeypatch):
         assert scores == pytest.approx(expected, rel=1e-5), name
 
 
-def test_evaluation_of_real_sizes():
+def test_evaluation_of_real_sizes(monkeypatch):
     digits = data.load("digits", train_size=600)
     trainer = made(Linear(), plain_sgd(0.05), digits, 32)
     list(trainer.epoch(1))
@@ -200,14 +199,8 @@ def test_evaluation_of_real_sizes():
         expected = scores_by_numpy(trainer, digits, getattr(digits, name))
         assert split == pytest.approx(expected, rel=1e-5), name
     assert min(score.accuracy for score in scores.values()) > 0.3  # it learns
-
-
-def test_train_scores_are_of_the_first_images(monkeypatch):
-    monkeypatch.setattr(train, "TRAIN_EVALUATION", 10)
-    random = noise(60, train=40, validation=10)
-    trainer = made(Linear(), plain_sgd(0.05), random)
-    list(trainer.epoch(1))
-    expected = scores_by_numpy(trainer, random, range(10))
+    monkeypatch.setattr(train, "TRAIN_EVALUATION", 10)  # the first so many
+    expected = scores_by_numpy(trainer, digits, range(10))
     assert trainer.evaluate()["train"] == pytest.approx(expected, rel=1e-5)
 
 

@@ -1,0 +1,74 @@
+"""Runs experiments for the tests, in processes of their own or in this one.
+
+Run as a program, this is an experiment like mnist_lenet, of a network that compiles
+in a third of the time.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from networks import Small
+
+from experiments.config import Config, parse
+from experiments.run import main
+from experiments.run_directory import Run, read
+
+LENET = ("-m", "experiments.mnist_lenet")
+SMALL = (__file__,)
+TIMEOUT = 240  # seconds; a busy machine takes ten times as long as a quiet one
+
+
+def start(program: tuple[str, ...], words: str, **options) -> subprocess.Popen:
+    """Starts a program as a user would."""
+    return subprocess.Popen(
+        [sys.executable, *program, *words.split()],
+        stdout=options.pop("stdout", subprocess.PIPE),
+        stderr=subprocess.PIPE,
+        env=os.environ | {"COLUMNS": "100"} | options.pop("env", {}),
+        text=True,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    """Its exit code and what it said."""
+    try:
+        out, err = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    return process.returncode, out, err
+
+
+def small(words: str) -> int:
+    """Runs the small experiment in this process; returns the exit code."""
+    return main("small", parse(Config, "small", words.split()), Small())
+
+
+def wait_for_epochs(process: subprocess.Popen, path: Path, epochs: int) -> None:
+    """Waits until a run has written so many lines."""
+    until = time.monotonic() + TIMEOUT
+    while time.monotonic() < until and process.poll() is None:
+        metrics = path / "metrics.jsonl"
+        if metrics.is_file() and metrics.read_bytes().count(b"\n") > epochs:
+            return
+        time.sleep(0.05)
+    process.kill()
+    out, err = process.communicate()
+    raise AssertionError(f"it never came to epoch {epochs}:\n{out}\n{err}")
+
+
+def unfinished(path: Path, at_least: int) -> Run:
+    """A run that was stopped: whole lines, and a summary that says so."""
+    run = read(path)
+    assert [row["epoch"] for row in run.metrics] == [*range(len(run.metrics))]
+    assert len(run.metrics) > at_least
+    assert run.summary["finished"] is False
+    assert run.summary["epochs"] in (len(run.metrics) - 1, len(run.metrics) - 2)
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main("small", parse(Config, "small"), Small()))
