@@ -68,7 +68,9 @@ def smgd(
       values=None, **extra_args)`` takes a tree whose leaves have shape
       (m, *leaf.shape) and returns one without the leading axis, dtypes kept; `values`
       are the (m,) objective values, which some weightings need. Extra arguments are
-      passed on to `precondition`.
+      passed on to `precondition`. Under `optax.inject_hyperparams` name `weighting`,
+      `num_objectives`, `precondition` in `static_args`; in
+      `optax.experimental.aggregating.process` it is the aggregator.
 
     Raises:
       ValueError: an unknown `weigh_by` or a `num_objectives` below 1; when traced, a

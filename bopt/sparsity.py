@@ -103,16 +103,15 @@ def report(params: PyTree, where: Where = 2) -> Report:
       total                 110         20    81.82%          20         440
     """
     chosen = jax.tree.leaves(select(where, params))
-    counts = {
-        path_name(path): _count(leaf)
-        for path, leaf in jax.tree.leaves_with_path(params)
-    }
+    leaves = jax.tree.leaves_with_path(params)
+    counts = [_count(leaf) for _, leaf in leaves]
     layers = {
-        name: count
-        for (name, count), keep in zip(counts.items(), chosen, strict=True)
+        path_name(path): count
+        for (path, _), count, keep in zip(leaves, counts, chosen, strict=True)
         if keep
     }
-    return Report(layers, _sum(layers), _sum(counts))
+    dense = [count for count, keep in zip(counts, chosen, strict=True) if keep]
+    return Report(layers, _sum(dense), _sum(counts))
 
 
 def _count(leaf: Any) -> Count:
@@ -125,6 +124,6 @@ def _count(leaf: Any) -> Count:
     )
 
 
-def _sum(counts: dict[str, Count]) -> Count:
-    columns = list(zip(*counts.values(), strict=True)) or [(), (), (), ()]
+def _sum(counts: list[Count]) -> Count:
+    columns = list(zip(*counts, strict=True)) or [(), (), (), ()]
     return Count(*(sum(column) for column in columns))

@@ -4,10 +4,6 @@ Warnings are errors by pyproject's ``filterwarnings``. Strict dtype promotion is
 to the tests of bopt's own functions (`optax.adam` itself raises under it).
 """
 
-import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")

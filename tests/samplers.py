@@ -66,6 +66,18 @@ def dominated_row(rng: np.random.Generator, m: int) -> np.ndarray:
     return np.vstack([others, 3 * others.mean(axis=0) + basis[m]])
 
 
+def barely_needed_row(rng: np.random.Generator, m: int) -> np.ndarray:
+    """The last row gets a weight of about 1e-8, without which the rest is not optimal.
+
+    As `dominated_row`, but the last row is 0.99 d plus something orthogonal and 1e3
+    times as long: its inner product with d is below |d|^2 by a hundredth of it, by
+    1e-5 of the product of their norms.
+    """
+    basis = np.linalg.qr(rng.standard_normal((COLUMNS, COLUMNS)))[0].T
+    others = basis[: m - 1]
+    return np.vstack([others, 0.99 * others.mean(axis=0) + 1e3 * basis[m]])
+
+
 def equal_rows(rng: np.random.Generator, m: int) -> np.ndarray:
     """All rows the same: every point of the simplex is optimal."""
     return np.tile(rng.standard_normal(COLUMNS), (m, 1))
@@ -97,6 +109,7 @@ SAMPLERS = (
     non_stationary,
     nearly_stationary,
     dominated_row,
+    barely_needed_row,
     equal_rows,
     zero_row,
     rank_deficient,
