@@ -11,7 +11,7 @@ from experiments.data import Dataset
 
 class Linear(nn.Module):
     """One dense layer that starts at zero, or at random. Poisoned, an image whose first
-    pixel is 255 gives NaN."""
+    pixel is 255 gives NaN, and so do all steps after it."""
 
     random: bool = False
     poisoned: bool = False
@@ -23,7 +23,7 @@ class Linear(nn.Module):
         init = inits.lecun_normal() if self.random else inits.zeros
         logits = nn.Dense(10, kernel_init=init)(x)
         if self.poisoned:
-            logits = jnp.where(x[:, :1] == 1, jnp.nan, logits)
+            logits *= jnp.where(x[:, :1] == 1, jnp.nan, 1)  # its gradient is NaN, too
         return logits
 
 

@@ -10,7 +10,6 @@ import pytest
 from networks import Linear, Small, dataset, noise
 
 import bopt
-from bopt.models import LeNet5
 from experiments import data, steps, train
 from experiments.config import Config, ConfigError, resolve
 from experiments.optimizers import compose
@@ -217,7 +216,7 @@ def test_a_diverging_loss_names_its_first_step():
 
 def test_the_step_named_does_not_depend_on_the_chunks():
     random = noise(60, train=40, validation=10)
-    random.images[17, 0, 0] = 255  # the one image whose loss is NaN
+    random.images[38, 0, 0] = 255  # the one whose loss is NaN, early in epoch 1
     messages = []
     for chunk in (1, 2, 5):
         trainer = made(Linear(poisoned=True), plain_sgd(0.1), random)
@@ -228,6 +227,7 @@ def test_the_step_named_does_not_depend_on_the_chunks():
         messages.append(str(error.value))
         if chunk == 1:
             assert f"step {done + 1} of 5" in messages[0]
+            assert done < 3  # others follow, which are not finite, either
     assert len(set(messages)) == 1
 
 
@@ -264,41 +264,3 @@ def test_images_stay_bytes_and_the_state_is_donated():
     before = trainer.params["params"]["Dense_0"]["kernel"]
     list(trainer.epoch(1))
     assert before.is_deleted()
-
-
-# Known values
-
-GOLDEN = {
-    "objective 0": 2.3240564,
-    "objective 1": 3549.2703,
-    "weight 0": 0.5668020,
-    "weight 1": 0.4331980,
-    "train cross entropy": 2.2974899,
-    "test cross entropy": 2.3080373,
-    "l1": 3523.5179,
-}
-
-
-def test_golden_metrics_of_one_step():
-    config = resolve(Config(epochs=1), "digits")
-    digits = data.load("digits", train_size=32)
-    trainer = Trainer(
-        LeNet5(), compose(config, 1), digits, 32, conv_l2=1e-4, l1_at_zero=1.0, seed=0
-    )
-    ((_, _, _, objectives, weights, _),) = trainer.epoch(1)
-    scores = trainer.evaluate()
-    found = {
-        "objective 0": objectives[0],
-        "objective 1": objectives[1],
-        "weight 0": weights[0],
-        "weight 1": weights[1],
-        "train cross entropy": scores["train"].cross_entropy,
-        "test cross entropy": scores["test"].cross_entropy,
-        "l1": bopt.sparsity.report(trainer.params).dense.l1,
-    }
-    assert found == pytest.approx(GOLDEN, rel=1e-4), (
-        "One step of the default experiment gives other numbers. If the network, its "
-        "initialisation, the data's order, the objectives or madam were changed on "
-        "purpose, or JAX's random numbers have changed, put the new numbers here, and "
-        "measure README's tables again; otherwise this is a bug."
-    )
