@@ -30,7 +30,7 @@ from rich.table import Table
 import bopt
 from bopt.models import LeNet5
 from experiments import data
-from experiments.config import parse
+from experiments.config import ConfigError, parse
 from experiments.steps import make_objectives, unit
 
 # Runs so many steps and waits for them.
@@ -55,9 +55,14 @@ def main() -> int:
     """The command line; returns the exit code."""
     options = parse(Options, "benchmark")
     console = Console()
+    digits = data.load("digits")
+    try:
+        _check(options, len(digits.images))
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     if options.device_info:
         console.print(_device_info(), highlight=False, soft_wrap=True)
-    digits = data.load("digits")
     runners, compile_seconds = {}, {}
     makers = _jax_makers(digits, options.batch_size)
     if importlib.util.find_spec("torchjd"):
@@ -74,6 +79,19 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     console.print(f"peak memory of this process: {peak:,.0f} MiB", highlight=False)
     return 0
+
+
+def _check(options: Options, images: int) -> None:
+    if options.steps < 1 or options.repeats < 1:
+        raise ConfigError(
+            f"--steps is {options.steps}, --repeats {options.repeats}; expected at "
+            "least 1 of each."
+        )
+    if not 1 <= options.batch_size <= images:
+        raise ConfigError(
+            f"--batch-size is {options.batch_size}; expected 1 to {images}, the images "
+            "that the benchmark trains on."
+        )
 
 
 def _measure(

@@ -79,7 +79,7 @@ class Config:
     train_size: Annotated[int | None, _INT] = None
     """Train on the first so many images (default all)."""
     out: Annotated[str | None, _STR] = None
-    """The run directory, new or empty (default runs/EXPERIMENT-TIME)."""
+    """The run directory, which must not hold a run (default runs/EXPERIMENT-TIME)."""
     figures: bool = True
     """Whether to draw the figures."""
 

@@ -130,7 +130,8 @@ def print_summary(
       >>> "90.00 %" in console.file.getvalue()
       True
     """
-    table = Table(title=title, box=box.SIMPLE_HEAVY, show_header=False)
+    console.print(title, style="bold", highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAVY, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for split in ("train", "validation", "test"):

@@ -15,7 +15,7 @@ from experiments.config import Config, ConfigError, resolve
 from experiments.console import Display, print_summary
 from experiments.optimizers import compose, schedule
 from experiments.run_directory import RunDirectory, RunDirectoryError
-from experiments.train import NonFiniteError, Trainer
+from experiments.train import NonFiniteError, Trainer, steps_per_epoch
 
 
 def main(experiment: str, config: Config, model: Any) -> int:
@@ -48,8 +48,8 @@ def main(experiment: str, config: Config, model: Any) -> int:
         return _failed(f"error: {error}", 1)
     except interrupts.Interrupted as interrupt:
         return _failed(
-            f"Stopped by {interrupt}: the epochs finished before are intact, and "
-            "summary.json says that the run is unfinished.",
+            f"Stopped by {interrupt}: the run is unfinished; the epochs finished "
+            "before are intact.",
             interrupt.code,
         )
     except KeyboardInterrupt:
@@ -98,10 +98,22 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
         soft_wrap=True,
     )
     config = resolve(config, dataset.name)
+    steps = steps_per_epoch(dataset, config.batch_size)
     directory = RunDirectory.create(config.out, experiment)
     directory.write_config(records.config(experiment, config, dataset))
     with interrupts.deferred() as check:
-        summary, row = _train(directory, config, model, dataset, console, check, start)
+        trainer = Trainer(
+            model,
+            compose(config, steps),
+            dataset,
+            config.batch_size,
+            conv_l2=config.conv_l2,
+            l1_at_zero=config.l1_at_zero,
+            seed=config.seed,
+        )
+        summary, row = _train(
+            directory, config, dataset, trainer, console, check, start
+        )
         if config.figures:
             figures.draw([directory.path], directory.path / "figures")
     title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
@@ -113,25 +125,16 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
 def _train(
     directory: RunDirectory,
     config: Config,
-    model: Any,
     dataset: data.Dataset,
+    trainer: Trainer,
     console: Console,
     check: Callable[[], None],
     start: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All epochs; returns the summary and the last row of the metrics."""
     epochs = config.epochs or 0
-    steps_per_epoch = len(dataset.train) // config.batch_size
-    trainer = Trainer(
-        model,
-        compose(config, max(steps_per_epoch, 1)),
-        dataset,
-        config.batch_size,
-        conv_l2=config.conv_l2,
-        l1_at_zero=config.l1_at_zero,
-        seed=config.seed,
-    )
-    rate = schedule(config, steps_per_epoch)
+    steps = trainer.steps_per_epoch
+    rate = schedule(config, steps)
     training_seconds = 0.0
 
     def record(epoch: int, objectives=None, weights=None):
@@ -142,7 +145,7 @@ def _train(
         if epoch and not np.isfinite(scores["train"].cross_entropy):
             raise NonFiniteError(
                 f"The cross entropy is not finite after epoch {epoch}, step "
-                f"{steps_per_epoch} of {steps_per_epoch}. Lower --learning-rate, or "
+                f"{steps} of {steps}. Lower --learning-rate, or "
                 "change --normalize or --optimizer."
             )
         report = bopt.sparsity.report(jax.device_get(trainer.params))
@@ -151,7 +154,7 @@ def _train(
             if config.conv_l2:
                 loss += config.conv_l2 * float(bopt.l2(trainer.params, where=4))
             objectives = [loss, report.dense.l1]
-        step = epoch * steps_per_epoch
+        step = epoch * steps
         row = records.epoch(
             epoch=epoch,
             step=step,
@@ -179,14 +182,14 @@ def _train(
         return summary, row
 
     entries = bopt.sparsity.report(jax.device_get(trainer.params)).dense.entries
-    display = Display(console, epochs, steps_per_epoch, entries)
+    display = Display(console, epochs, steps, entries)
     with display.shown():
         summary, row = record(0)
         for epoch in range(1, epochs + 1):
             for progress in trainer.epoch(epoch):
                 check()
                 training_seconds += progress.seconds
-                done = (epoch - 1) * steps_per_epoch + progress.step
+                done = (epoch - 1) * steps + progress.step
                 display.chunk(progress, done / training_seconds)
             summary, row = record(epoch, progress.objectives, progress.weights)
     return summary, row

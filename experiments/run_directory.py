@@ -6,7 +6,9 @@ Whatever stops a run, each of these files is either whole or not there.
 """
 
 import datetime
+import glob
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -52,14 +54,20 @@ class RunDirectory:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
         try:
-            taken = (path / "config.json").exists()  # raises where it may not look
+            names = ("config.json", "metrics.jsonl", "summary.json")
+            taken = [name for name in names if (path / name).exists()]
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(f"Cannot make {path}: {error.strerror}.") from error
         if taken:
             raise RunDirectoryError(
-                f"{path} already holds a run (config.json). Choose another --out, or "
+                f"{path} already holds a run ({taken[0]}). Choose another --out, or "
                 "remove it."
+            )
+        if glob.has_magic(str(path.absolute())):
+            raise RunDirectoryError(
+                f"--out is {path}: the network cannot be saved (by Orbax) under a path "
+                "with *, ? or [. Choose another --out."
             )
         return cls(path)
 
@@ -91,11 +99,20 @@ class RunDirectory:
     def save_model(self, params: Any) -> None:
         """Saves the parameters, zeros included, into model/ (Orbax)."""
         path = self.path / "model"
+        # What they would log of a full disk, tracebacks by the hundred lines, is said
+        # below in one.
+        logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
+        levels = [log.level for log in logs]
+        for log in logs:
+            log.setLevel(logging.CRITICAL + 1)
         try:
             with ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(path.absolute(), params, force=True)
         except (OSError, ValueError) as error:  # ValueError: TensorStore's, disk full
             raise self._not_written(path, error) from error
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
         path = self.path / name

@@ -48,6 +48,33 @@ class NonFiniteError(ArithmeticError):
     """The loss is NaN or infinite; the message names epoch and step."""
 
 
+def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    """Batches an epoch; an incomplete last one is left out.
+
+    Args:
+      dataset: the images.
+      batch_size: images a step.
+
+    Returns:
+      At least 1.
+
+    Raises:
+      ConfigError: a batch larger than the training set.
+
+    Example:
+      >>> from experiments import data
+      >>> from experiments.train import steps_per_epoch
+      >>> steps_per_epoch(data.load("digits"), 32)
+      40
+    """
+    if batch_size > len(dataset.train):
+        raise ConfigError(
+            f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
+            "training images; expected at most as many."
+        )
+    return len(dataset.train) // batch_size
+
+
 class Trainer:
     """Trains a network on two objectives: data loss and l1 of its dense kernels.
 
@@ -97,12 +124,7 @@ class Trainer:
         l1_at_zero: float,
         seed: int,
     ):
-        if batch_size > len(dataset.train):
-            raise ConfigError(
-                f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
-                "training images; expected at most as many."
-            )
-        self.steps_per_epoch = len(dataset.train) // batch_size
+        self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
         self._dataset, self._batch_size, self._seed = dataset, batch_size, seed
         start = time.perf_counter()
         self._arrays = jax.device_put((dataset.images, dataset.labels))

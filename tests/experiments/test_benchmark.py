@@ -66,3 +66,17 @@ def test_the_ratio_is_the_median_of_the_ratios():
     assert "LeNet-5, batch 64" in text
     assert re.search(r"plain +2\.000 +1\.00 +0\.5", text)
     assert re.search(r"other +6\.000 +2\.00 +1\.5", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--repeats 0", "--repeats 0; expected at least 1 of each"),
+        ("--steps 0", "--steps is 0, .*expected at least 1 of each"),
+        ("--batch-size 1798", "--batch-size is 1798; expected 1 to 1797"),
+    ],
+)
+def test_options_out_of_range(words, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark", *words.split()])
+    assert benchmark.main() == 2
+    assert re.search(message, capsys.readouterr().err)

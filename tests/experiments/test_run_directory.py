@@ -57,6 +57,20 @@ def test_a_folder_that_holds_a_run_is_refused(directory):
     assert read_json(directory.path / "config.json") == {"seed": 1}
 
 
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
+def test_what_is_left_of_a_run_is_not_written_to(tmp_path, name):
+    (tmp_path / name).write_text("left over")
+    with pytest.raises(RunDirectoryError, match=rf"already holds a run \({name}\)"):
+        RunDirectory.create(str(tmp_path), "example")
+    assert (tmp_path / name).read_text() == "left over"
+
+
+def test_a_path_that_the_network_cannot_be_saved_under_is_refused(tmp_path):
+    """Orbax globs its path: the model could not be restored from lr[1e-3]."""
+    with pytest.raises(RunDirectoryError, match=r"lr\[1e-3\]: the network cannot be"):
+        RunDirectory.create(str(tmp_path / "lr[1e-3]"), "example")
+
+
 @pytest.mark.parametrize("below", ["", "/below"])
 def test_a_file_in_the_way(tmp_path, below):
     (tmp_path / "file").write_text("")

@@ -139,6 +139,7 @@ def test_options_that_do_not_fit(words, message, tmp_path, capsys):
     assert small(f"{words} --out {path}") == 2
     said = capsys.readouterr().err
     assert said.startswith(f"error: {message}")
+    assert not path.exists()  # the same --out can be used again
     assert "Traceback" not in said
 
 

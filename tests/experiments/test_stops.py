@@ -22,8 +22,8 @@ def test_a_signal_stops_between_two_pieces_of_work(number, code, tmp_path):
     found, out, err = finish(process)
     assert (found, out.count("Training on")) == (code, 1)
     assert err == (
-        f"Stopped by {number.name}: the epochs finished before are intact, and "
-        "summary.json says that the run is unfinished.\n"
+        f"Stopped by {number.name}: the run is unfinished; the epochs finished before "
+        "are intact.\n"
     )
     run = unfinished(path, at_least=2)
     assert run.summary["epochs"] == len(run.metrics) - 1  # nothing was cut in two
