@@ -12,8 +12,8 @@ _FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
 _INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
 _STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
 
-Multi = ("smgd", "madam", "mrmsprop")
-Baselines = ("sgd", "adam", "rmsprop")
+MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
+BASELINES = ("sgd", "adam", "rmsprop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +146,7 @@ def resolve(config: Config, dataset: str) -> Config:
         learning_rate=rate,
         decay=_default(config.decay, decay),
         momentum=_default(config.momentum, 0.9 if sgd_like else None),
-        l1=_default(config.l1, 3e-4 if config.optimizer in Baselines else None),
+        l1=_default(config.l1, 3e-4 if config.optimizer in BASELINES else None),
         weigh_by=_default(config.weigh_by, weigh_by),
     )
 
@@ -195,9 +195,9 @@ def _check_ranges(config: Config) -> None:
 
 def _check_optimizer(config: Config) -> None:
     takers = {
-        "l1": Baselines,
-        "weights": Multi,
-        "normalize": Multi,
+        "l1": BASELINES,
+        "weights": MULTI_GRADIENT,
+        "normalize": MULTI_GRADIENT,
         "weigh_by": ("madam", "mrmsprop"),
         "momentum": ("smgd", "sgd"),
         "nesterov": ("smgd", "sgd"),

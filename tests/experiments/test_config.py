@@ -7,7 +7,14 @@ from typing import Any
 import jax
 import pytest
 
-from experiments.config import Baselines, Config, ConfigError, Multi, parse, resolve
+from experiments.config import (
+    BASELINES,
+    MULTI_GRADIENT,
+    Config,
+    ConfigError,
+    parse,
+    resolve,
+)
 
 # Every option of the issue that introduces the program, with the default given there;
 # None where resolve() fills in what depends on others. Readers rely on these names.
@@ -40,7 +47,10 @@ DEFAULTS = {
 WORDS: list[tuple[str, str, Any]] = [
     *[(f"--dataset {name}", "dataset", name) for name in ("auto", "mnist", "digits")],
     ("--data-dir a/b", "data_dir", "a/b"),
-    *[(f"--optimizer {name}", "optimizer", name) for name in (*Multi, *Baselines)],
+    *[
+        (f"--optimizer {name}", "optimizer", name)
+        for name in (*MULTI_GRADIENT, *BASELINES)
+    ],
     ("--l1 2e-4", "l1", 2e-4),
     ("--weights 0.9 0.1", "weights", (0.9, 0.1)),
     *[
@@ -162,7 +172,7 @@ def test_a_wrong_value_names_its_option(words, message, capsys):
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "digits"])
-@pytest.mark.parametrize("optimizer", [*Multi, *Baselines])
+@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_resolved_defaults(optimizer, dataset):
     resolved = resolve(Config(optimizer=optimizer), dataset)
     epochs = {"mnist": 30, "digits": 100}[dataset]
@@ -173,7 +183,7 @@ def test_resolved_defaults(optimizer, dataset):
     # As the original: the learning rate over the epochs.
     assert resolved.decay == (1e-2 / epochs if sgd_like else 0.0)
     assert resolved.momentum == (0.9 if sgd_like else None)
-    assert resolved.l1 == (3e-4 if optimizer in Baselines else None)
+    assert resolved.l1 == (3e-4 if optimizer in BASELINES else None)
     assert resolved.weigh_by == ("directions" if adaptive else None)
     untouched = set(DEFAULTS) - {"epochs", "learning_rate", "decay", "momentum", "l1"}
     for name in untouched - {"weigh_by", "optimizer"}:
@@ -230,9 +240,9 @@ def test_the_largest_seed_and_the_first_that_is_too_large():
 
 # Options that an optimizer does not take
 TAKERS = {
-    "l1": ((0.0, 1e-3), Baselines),
-    "weights": (((1.0, 0.0), (0.0, 0.0)), Multi),
-    "normalize": (("l2", "loss", "loss+"), Multi),
+    "l1": ((0.0, 1e-3), BASELINES),
+    "weights": (((1.0, 0.0), (0.0, 0.0)), MULTI_GRADIENT),
+    "normalize": (("l2", "loss", "loss+"), MULTI_GRADIENT),
     "weigh_by": (("gradients", "directions"), ("madam", "mrmsprop")),
     "momentum": ((0.0, 0.9), ("smgd", "sgd")),
     "nesterov": ((True,), ("smgd", "sgd")),
@@ -240,7 +250,7 @@ TAKERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", [*Multi, *Baselines])
+@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 @pytest.mark.parametrize(
     ("name", "value"),
     [(name, value) for name, (values, _) in TAKERS.items() for value in values],

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 import bopt
-from experiments.config import Baselines, Config, Multi, parse, resolve
+from experiments.config import BASELINES, MULTI_GRADIENT, Config, parse, resolve
 from experiments.optimizers import compose, schedule
 
 STEPS_PER_EPOCH, EPOCHS = 3, 2
@@ -84,7 +84,7 @@ def at(rate: optax.Schedule, step) -> float:
     return np.asarray(rate(step)).item()
 
 
-@pytest.mark.parametrize("optimizer", [*Multi, *Baselines])
+@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_the_rate_at_step_0_is_the_learning_rate(optimizer):
     config = resolve(Config(optimizer=optimizer), "mnist")
     rate = schedule(config, 1718)
@@ -154,7 +154,7 @@ def with_defaults(optimizer):
     return trajectory(compose(resolved(optimizer=optimizer), STEPS_PER_EPOCH))
 
 
-@pytest.mark.parametrize("optimizer", [*Multi, *Baselines])
+@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_the_defaults_of_each_optimizer(optimizer):
     by_hand = optax.chain(BY_HAND[optimizer], bopt.prune(1e-3))
     assert_same(with_defaults(optimizer), trajectory(by_hand))
@@ -234,7 +234,7 @@ def test_threshold_and_regrow():
     assert zeros[True][-1] < zeros[False][-1]
 
 
-@pytest.mark.parametrize("optimizer", [*Multi, *Baselines])
+@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_without_pruning_there_is_no_mask_and_no_zero(optimizer):
     optimizer = compose(resolved(optimizer=optimizer, prune=False), STEPS_PER_EPOCH)
     assert optax.tree.get(optimizer.init(PARAMS), "PruneState") is None
