@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -128,25 +129,27 @@ class Trainer:
         self._dataset, self._batch_size, self._seed = dataset, batch_size, seed
         start = time.perf_counter()
         self._arrays = jax.device_put((dataset.images, dataset.labels))
-        image = jnp.zeros((1, *dataset.images.shape[1:]))
-        params = jax.jit(model.init)(jax.random.key(seed), image)
-        self._carry = Carry(
-            params,
-            jax.jit(optimizer.init)(params),
-            *(jnp.zeros(2), jnp.zeros(2)),
-            jnp.array(-1),
-        )
         objectives = make_objectives(model, conv_l2, l1_at_zero)
         steps = make_steps(objectives, optimizer, batch_size)
-        order = jnp.asarray(self._order(1))
-        self._steps = (
-            jax.jit(steps, donate_argnums=0)
-            .lower(self._carry, *self._arrays, order, 0, 0)
-            .compile()
-        )
-        self._evaluate = (
-            jax.jit(make_evaluate(model)).lower(params, *self._arrays, 0, 0).compile()
-        )
+        evaluate = make_evaluate(model)
+        image = jnp.zeros((1, *dataset.images.shape[1:]))
+
+        def init(key):
+            params = model.init(key, image)
+            sums = jnp.zeros(2), jnp.zeros(2)
+            return Carry(params, optimizer.init(params), *sums, jnp.array(-1))
+
+        key, order = jax.random.key(seed), jnp.asarray(self._order(1))
+        carry = jax.eval_shape(init, key)
+        lowered = [
+            jax.jit(init).lower(key),
+            jax.jit(steps, donate_argnums=0).lower(carry, *self._arrays, order, 0, 0),
+            jax.jit(evaluate).lower(carry.params, *self._arrays, 0, 0),
+        ]
+        with ThreadPoolExecutor() as pool:  # XLA compiles on several cores at once
+            compiled = list(pool.map(lambda program: program.compile(), lowered))
+        init, self._steps, self._evaluate = compiled
+        self._carry = init(key)
         self.seconds_compile = time.perf_counter() - start
         self._chunk = 16  # grows until a chunk takes CHUNK_SECONDS
 
