@@ -61,7 +61,7 @@ def config(experiment: str, options: Config, dataset: Dataset) -> dict[str, Any]
         },
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+            **{name: _version(name) for name in _PACKAGES},
         },
         "device": {
             "platform": device.platform,
@@ -164,3 +164,11 @@ def summary(
         "steps_per_second": steps_per_second,
         "finished": finished,
     }
+
+
+def _version(package: str) -> str | None:
+    """None for a package that is not installed: bopt itself, run from its sources."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
