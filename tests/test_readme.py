@@ -57,7 +57,7 @@ def test_commands_are_understood(command):
         "benchmark": benchmark.Options,
     }
     if "--help" in words:
-        with pytest.raises(SystemExit, match="^0$"):
+        with pytest.raises(SystemExit, match=r"^0$"):
             parse(options[words[0]], words[0], words[1:])
     else:
         parse(options[words[0]], words[0], words[1:])
