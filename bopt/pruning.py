@@ -115,7 +115,7 @@ def prune(
         limit = threshold(step) if callable(threshold) else threshold
 
         def new_mask(mask, update, param):
-            if isinstance(mask, optax.MaskedNode):
+            if _is_masked(mask):
                 return mask
             new = jnp.asarray(optax.apply_updates(param, update))
             wide = wide_dtype([new])
@@ -124,7 +124,7 @@ def prune(
             return jnp.where(due, kept if regrow else kept & mask, mask)
 
         def rewrite(mask, update, param):
-            if isinstance(mask, optax.MaskedNode):
+            if _is_masked(mask):
                 return update
             # -param must not be rounded to an update of fewer digits.
             same = update.dtype == param.dtype
