@@ -6,6 +6,7 @@ product does the rest.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -121,8 +122,10 @@ def _patches(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
         for i in range(height)
         for j in range(width)
     ]
-    patches = jnp.concatenate(slices, axis=-1)
-    return patches @ kernel.reshape(height * width * channels, features)
+    # A product of two matrices: with the batch's axes kept, half as fast on CPUs.
+    patches = jnp.concatenate(slices, axis=-1).reshape(-1, height * width * channels)
+    product = patches @ kernel.reshape(height * width * channels, features)
+    return product.reshape(-1, rows, columns, features)
 
 
 def avg_pool(images: jax.Array) -> jax.Array:
@@ -140,10 +143,36 @@ def avg_pool(images: jax.Array) -> jax.Array:
       >>> print(avg_pool(jnp.arange(4.0).reshape(1, 2, 2, 1)).item())
       1.5
     """
+    return _pool(jnp.add, images) / 4
+
+
+def max_pool(images: jax.Array) -> jax.Array:
+    """Maxima over 2x2 windows with stride 2; an odd last row or column is dropped.
+
+    Where entries of a window are equal, they share the gradient.
+
+    Args:
+      images: (B, H, W, C).
+
+    Returns:
+      (B, H // 2, W // 2, C).
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bopt.models import max_pool
+      >>> print(max_pool(jnp.arange(4.0).reshape(1, 2, 2, 1)).item())
+      3.0
+    """
+    return _pool(jnp.maximum, images)
+
+
+def _pool(
+    join: Callable[[jax.Array, jax.Array], jax.Array], images: jax.Array
+) -> jax.Array:
     batch, height, width, channels = images.shape
     height, width = height // 2, width // 2
-    # Rows first, then columns: on CPUs faster than a mean over both axes of windows.
+    # Rows first, then columns: on CPUs faster than both axes of the windows at once.
     pairs = images[:, : 2 * height, : 2 * width].reshape(batch, height, 2, -1)
-    rows = pairs[:, :, 0] + pairs[:, :, 1]
+    rows = join(pairs[:, :, 0], pairs[:, :, 1])
     pairs = rows.reshape(batch, height, width, 2, channels)
-    return (pairs[:, :, :, 0] + pairs[:, :, :, 1]) / 4
+    return join(pairs[:, :, :, 0], pairs[:, :, :, 1])

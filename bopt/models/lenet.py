@@ -32,8 +32,12 @@ class LeNet5(nn.Module):
     method: Method = "auto"
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
-        """Logits (B, classes) of images (B, 28, 28, 1) with values in [0, 1]."""
+    def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
+        """Logits (B, classes) of images (B, 28, 28, 1) with values in [0, 1].
+
+        `train` makes no difference; it is there because other networks need it.
+        """
+        del train
         x = images
         for features in (6, 16):
             x = avg_pool(nn.relu(Conv(features, method=self.method)(x)))
