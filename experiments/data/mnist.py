@@ -8,20 +8,19 @@ they are keys of `FILES`, into the folder given as ``data_dir``.
 Source: Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*.
 """
 
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.data import tfds
+from experiments.data import files, tfds
 from experiments.data.errors import DataError, UnavailableError
 
 ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+SHAPE = (28, 28, 1)
 
 
 class IdxFile(NamedTuple):
@@ -60,6 +59,8 @@ FILES = {
         "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
     ),
 }
+# For people without any of them.
+ORIGINALS = f"the four original files ({', '.join(FILES)}; they are at {ADDRESS})"
 # TFDS's names of the splits -> their files: images, labels.
 _SPLITS = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -91,9 +92,10 @@ def read_idx(
     """
     try:
         packed = Path(path).read_bytes()
-        values = _parse(_unpack(packed), shape)
-        _check_sha256(packed, sha256)
-    except (_WrongError, OSError) as error:
+        values = _parse(files.unpack(packed), shape)
+        if sha256 is not None:
+            files.check_sha256(packed, sha256)
+    except (files.WrongError, OSError) as error:
         raise DataError(f"{path}: {error} {remedy}") from None
     return values
 
@@ -112,28 +114,11 @@ def from_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, str]:
       UnavailableError: there is no such folder, or none of the files in it.
       DataError: some of the files are missing, or one is not the original.
     """
-    try:
-        found = [name for name in FILES if (folder / name).is_file()]
-        if not found and folder.exists() and not folder.is_dir():
-            raise DataError(
-                f"{folder}: expected a folder, found a file. Name the folder that "
-                "holds MNIST's files with --data-dir."
-            )
-    except OSError as error:
-        raise DataError(f"{folder}: {error}. Name another --data-dir.") from None
-    if not found:
-        state = "holds none of MNIST's files" if folder.is_dir() else "does not exist"
-        raise UnavailableError(f"the folder {folder} {state}")
-    missing = [name for name in FILES if name not in found]
-    if missing:
-        raise DataError(
-            f"{folder}: {', '.join(missing)} not found, expected beside "
-            f"{', '.join(found)}. Get what is missing from {ADDRESS}, or name another "
-            "--data-dir."
-        )
-    remedy = f"Replace it by the original from {ADDRESS}, or name another --data-dir."
+    found = files.present(folder, FILES, "MNIST")
+    files.check_complete(folder, FILES, found, ADDRESS)
     paths = {name: folder / name for name in FILES}
-    return *_read(paths, remedy), f"original files in {folder}"
+    images, labels = _read(paths, files.replace_it(ADDRESS))
+    return images, labels, f"original files in {folder}"
 
 
 def from_download() -> tuple[np.ndarray, np.ndarray, str]:
@@ -147,9 +132,9 @@ def from_download() -> tuple[np.ndarray, np.ndarray, str]:
       DataError: what is in the cache, or came, is not the original.
     """
     paths = tfds.fetch("mnist")
-    remedy = "Delete it, and TFDS downloads it again when this is next run."
+    images, labels = _read(paths, tfds.REMEDY)
     folder = next(iter(paths.values())).parent
-    return *_read(paths, remedy), f"original files fetched by TFDS into {folder}"
+    return images, labels, f"original files fetched by TFDS into {folder}"
 
 
 def from_prepared() -> tuple[np.ndarray, np.ndarray, str]:
@@ -165,16 +150,11 @@ def from_prepared() -> tuple[np.ndarray, np.ndarray, str]:
       UnavailableError: none is prepared, it cannot be read without TensorFlow, or it is
         not the original MNIST.
     """
-    splits, folder = tfds.read_prepared("mnist")
+    splits, folder = tfds.read_in_order("mnist", _SPLITS)
     parts = {}
     for split, names in _SPLITS.items():
-        if split not in splits:
-            raise UnavailableError(f"{folder} has no split {split!r}")
-        order = tfds.stored_order(split, range(len(splits[split][1])))
-        for name, stored in zip(names, splits[split], strict=True):
-            values = np.empty_like(stored)
-            values[order] = stored
-            parts[name] = values.reshape(stored.shape[:3])
+        for name, values in zip(names, splits[split], strict=True):
+            parts[name] = values.reshape(values.shape[:3])
             _check_values(parts[name], name, folder)
     return *_join(parts), f"prepared by TFDS in {folder}"
 
@@ -208,56 +188,27 @@ def _check_values(values: np.ndarray, name: str, folder: Path) -> None:
         )
 
 
-class _WrongError(Exception):
-    """What was found in a file and what was expected; `read_idx` adds the rest."""
-
-
-def _unpack(packed: bytes) -> bytes:
-    if not packed:  # to gzip, nothing is well-formed
-        raise _WrongError("truncated: found 0 bytes, expected gzip data.")
-    try:
-        return gzip.decompress(packed)
-    except EOFError:
-        raise _WrongError(
-            f"truncated: the gzip data stop after {len(packed)} bytes, expected their "
-            "end mark."
-        ) from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise _WrongError(
-            f"damaged: expected intact gzip data, found: {error}."
-        ) from None
-
-
 def _parse(data: bytes, shape: tuple[int, ...]) -> np.ndarray:
     header = 4 + 4 * len(shape)
     magic = bytes([0, 0, 8, len(shape)])
     if data[:4] != magic:
-        raise _WrongError(
+        raise files.WrongError(
             f"wrong magic number: found 0x{data[:4].hex()}, expected 0x{magic.hex()} "
             f"(IDX, unsigned bytes, {len(shape)} dimensions)."
         )
     if len(data) < header:
-        raise _WrongError(
+        raise files.WrongError(
             f"truncated: found {len(data)} bytes, expected a header of {header}."
         )
     found = struct.unpack(f">{len(shape)}I", data[4:header])
     if found != shape:
-        raise _WrongError(f"wrong shape: found {found}, expected {shape}.")
+        raise files.WrongError(f"wrong shape: found {found}, expected {shape}.")
     if len(data) - header != math.prod(shape):
-        raise _WrongError(
+        raise files.WrongError(
             f"wrong length: found {len(data) - header} values after the header, "
             f"expected {math.prod(shape)} for the shape {shape}."
         )
     values = np.frombuffer(data, np.uint8, offset=header).reshape(shape)
-    if len(shape) == 1 and values.max(initial=0) > 9:
-        where = int(values.argmax())
-        raise _WrongError(
-            f"wrong label: found {values[where]} at position {where}, expected 0 to 9."
-        )
+    if len(shape) == 1:
+        files.check_labels(values)
     return values
-
-
-def _check_sha256(packed: bytes, expected: str | None) -> None:
-    found = hashlib.sha256(packed).hexdigest()
-    if expected is not None and found != expected:
-        raise _WrongError(f"wrong SHA-256: found {found}, expected {expected}.")

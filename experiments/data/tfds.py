@@ -21,6 +21,8 @@ from experiments.data.errors import EXTRA, DataError, UnavailableError
 # A server that has not begun to answer by then counts as out of reach. TFDS's own
 # retries would go on for minutes.
 PROBE_SECONDS = 4.0
+# What to do about a wrong file that `fetch` gave.
+REMEDY = "Delete it, and TFDS downloads it again when this is next run."
 
 
 def root() -> Path:
@@ -102,6 +104,34 @@ def read_prepared(
             raise UnavailableError(
                 f"the dataset in {folder} cannot be read: {_in_short(error)}"
             ) from error
+
+
+def read_in_order(
+    name: str, wanted: Iterable[str]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Path]:
+    """Reads a prepared dataset and puts it back in the order of the original files.
+
+    Args:
+      name: TFDS's name of a dataset whose keys are the examples' positions in the
+        original files, counted from 0 in each split: "mnist" and "cifar10" are such.
+      wanted: TFDS's names of the splits.
+
+    Returns:
+      As `read_prepared`, with the wanted splits.
+
+    Raises:
+      UnavailableError: as `read_prepared`; or a split is missing.
+    """
+    splits, folder = read_prepared(name)
+    ordered = {}
+    for split in wanted:
+        if split not in splits:
+            raise UnavailableError(f"{folder} has no split {split!r}")
+        images, labels = splits[split]
+        # The inverse of the stored order.
+        position = np.argsort(stored_order(split, range(len(labels))))
+        ordered[split] = images[position], labels[position]
+    return ordered, folder
 
 
 def stored_order(split: str, keys: Iterable[int | str]) -> np.ndarray:

@@ -1,20 +1,58 @@
 """Fixtures of the experiments' tests."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from experiments.data import mnist
+from experiments.data import cifar10, mnist
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder with MNIST's four original files, beside the repository."""
-    folder = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
+    folder = SHARED / "mnist"
     missing = [name for name in mnist.FILES if not (folder / name).is_file()]
     if missing:
         pytest.skip(f"needs MNIST's original files in {folder}: no {missing[0]}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir(tmp_path_factory):
+    """A folder with CIFAR-10's binary files, made from the copy beside the repository.
+
+    The images are slightly changed (JPEG), their order is another.
+    """
+    pytest.importorskip("PIL", reason="needs Pillow to decode CIFAR-10's copy")
+    script = SHARED / "make_cifar10.py"
+    if not script.is_file():
+        pytest.skip(f"needs {script} and CIFAR-10's copy beside it")
+    folder = tmp_path_factory.mktemp("cifar10")
+    subprocess.run([sys.executable, script, folder], check=True, capture_output=True)
+    yield folder
+    shutil.rmtree(folder)  # 184 MB, which pytest would keep
+
+
+@pytest.fixture
+def cifar10_batches(monkeypatch) -> dict[str, bytes]:
+    """File name -> content of a small CIFAR-10: 20 random images a file.
+
+    The classes are equal, not in every file but in train and test. The readers take it
+    for the whole.
+    """
+    monkeypatch.setattr(cifar10, "RECORDS", 20)
+    rng = np.random.default_rng(0)
+    records = rng.integers(256, size=(120, 3_073), dtype=np.uint8)
+    records[:100, 0] = rng.permutation(np.arange(100) % 10)
+    records[100:, 0] = rng.permutation(np.arange(20) % 10)
+    parts = np.split(records, 6)
+    return {n: part.tobytes() for n, part in zip(cifar10.FILES, parts, strict=True)}
 
 
 @pytest.fixture

@@ -85,7 +85,9 @@ def test_train_size_out_of_range(size):
 
 
 def test_unknown_dataset_lists_the_names():
-    with pytest.raises(data.DataError, match=r"'mnits': .* auto, mnist, digits"):
+    with pytest.raises(
+        data.DataError, match=r"'mnits': .* auto, mnist, cifar10, digits"
+    ):
         data.load("mnits")
 
 
