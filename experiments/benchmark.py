@@ -1,11 +1,12 @@
 """What a training step costs, measured side by side.
 
-    python -m experiments.benchmark [--device-info]
+    python -m experiments.benchmark [--model vgg] [--device-info]
 
 Prints a row an optimizer: milliseconds a step (median over repeats, taken in turns, so
-that all suffer alike from what else the machine does) and its ratio to plain Adam
-without a second objective (median of the repeats' ratios). PyTorch and TorchJD are
-measured, too, where the `bench` extra is installed.
+that all suffer alike from what else the machine does) and its ratio to the first row,
+Adam or RMSprop without a second objective (median of the repeats' ratios); and the
+memory that XLA plans for the program, its peak, images included. PyTorch and TorchJD
+are measured on LeNet-5, too, where the `bench` extra is installed.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,10 +30,12 @@ from rich.console import Console
 from rich.table import Table
 
 import bopt
-from bopt.models import LeNet5
+from bopt.models import VGG, LeNet5
 from experiments import data
-from experiments.config import ConfigError, parse
-from experiments.steps import make_objectives, unit
+from experiments.cifar_vgg import VggConfig
+from experiments.config import INT, Config, ConfigError, parse
+from experiments.images import scaled
+from experiments.steps import make_objectives
 
 # Runs so many steps and waits for them.
 Runner = Callable[[int], None]
@@ -39,57 +43,98 @@ Runner = Callable[[int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measures a training step of LeNet-5 under each optimizer, side by side."""
+    """Measures a training step of a network under each optimizer, side by side."""
 
-    batch_size: int = 32
-    """Images a step."""
-    steps: int = 200
-    """Steps a repeat."""
+    model: Literal["lenet5", "vgg"] = "lenet5"
+    """The network."""
+    batch_size: Annotated[int | None, INT] = None
+    """Images a step (default 32 for lenet5, 64 for vgg)."""
+    steps: Annotated[int | None, INT] = None
+    """Steps a repeat (default 200 for lenet5, 4 for vgg)."""
     repeats: int = 15
     """Repeats, taken in turns by all optimizers."""
     device_info: bool = False
     """Also print what hardware and which versions this is."""
 
 
+class Network(NamedTuple):
+    """What is trained: the network, its experiment's options, the reference optimizer.
+
+    Attributes:
+      title: for the table.
+      module: from (images, train) to logits.
+      config: batch size, penalties.
+      plain: name and optimizer of the first row.
+      steps: steps a repeat, unless told otherwise.
+    """
+
+    title: str
+    module: Any
+    config: Config
+    plain: tuple[str, optax.GradientTransformation]
+    steps: int
+
+
+NETWORKS = {
+    "lenet5": Network("LeNet-5", LeNet5(), Config(), ("adam", optax.adam(1e-3)), 200),
+    "vgg": Network("VGG", VGG(), VggConfig(), ("rmsprop", optax.rmsprop(1e-3)), 4),
+}
+
+
 def main() -> int:
     """The command line; returns the exit code."""
     options = parse(Options, "benchmark")
     console = Console()
-    digits = data.load("digits")
+    network = NETWORKS[options.model]
+    digits = data.load("digits", preferred=network.config.PREFERRED)
+    steps = network.steps if options.steps is None else options.steps
+    batch_size = options.batch_size
+    batch_size = network.config.batch_size if batch_size is None else batch_size
     try:
-        _check(options, len(digits.images))
+        _check(steps, options.repeats, batch_size, len(digits.images))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.device_info:
         console.print(_device_info(), highlight=False, soft_wrap=True)
-    runners, compile_seconds = {}, {}
-    makers = _jax_makers(digits, options.batch_size)
-    if importlib.util.find_spec("torchjd"):
+    makers = _jax_makers(network, digits, batch_size)
+    if options.model == "lenet5" and importlib.util.find_spec("torchjd"):
         from experiments import benchmark_torch
 
-        makers |= benchmark_torch.makers(digits, options.batch_size)
+        makers |= benchmark_torch.makers(digits, batch_size)
+    runners, costs = {}, {}
     for name, make in makers.items():
         start = time.perf_counter()
-        runners[name] = make()
+        runners[name], memory = make()
         runners[name](1)
-        compile_seconds[name] = time.perf_counter() - start
-    times = _measure(runners, options.steps, options.repeats)
-    console.print(_table(times, compile_seconds, options.batch_size))
+        costs[name] = Cost(time.perf_counter() - start, memory)
+    times = _measure(runners, steps, options.repeats)
+    console.print(_table(times, costs, f"{network.title}, batch {batch_size}"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     console.print(f"peak memory of this process: {peak:,.0f} MiB", highlight=False)
     return 0
 
 
-def _check(options: Options, images: int) -> None:
-    if options.steps < 1 or options.repeats < 1:
+class Cost(NamedTuple):
+    """What a program costs besides its steps.
+
+    Attributes:
+      seconds: of the first call, compilation included.
+      memory: bytes at its peak as XLA plans them; None where that is not known.
+    """
+
+    seconds: float
+    memory: int | None
+
+
+def _check(steps: int, repeats: int, batch_size: int, images: int) -> None:
+    if steps < 1 or repeats < 1:
         raise ConfigError(
-            f"--steps is {options.steps}, --repeats {options.repeats}; expected at "
-            "least 1 of each."
+            f"--steps is {steps}, --repeats {repeats}; expected at least 1 of each."
         )
-    if not 1 <= options.batch_size <= images:
+    if not 1 <= batch_size <= images:
         raise ConfigError(
-            f"--batch-size is {options.batch_size}; expected 1 to {images}, the images "
+            f"--batch-size is {batch_size}; expected 1 to {images}, the images "
             "that the benchmark trains on."
         )
 
@@ -107,93 +152,100 @@ def _measure(
     return times
 
 
-def _table(
-    times: dict[str, list[float]], compile_seconds: dict[str, float], batch_size: int
-) -> Table:
-    table = Table(title=f"LeNet-5, batch {batch_size}", box=box.SIMPLE_HEAVY)
-    table.add_column("optimizer")
-    for column in ("ms a step", "ratio", "first call (s)"):
+def _table(times: dict[str, list[float]], costs: dict[str, Cost], title: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAVY)
+    table.add_column("optimizer", no_wrap=True)
+    for column in ("ms a step", "ratio", "first call (s)", "memory (MiB)"):
         table.add_column(column, justify="right")
     reference = next(iter(times.values()))
     for name, values in times.items():
         ratio = statistics.median(
             value / base for value, base in zip(values, reference, strict=True)
         )
+        seconds, memory = costs[name]
         table.add_row(
             name,
             f"{statistics.median(values):.3f}",
             f"{ratio:.2f}",
-            f"{compile_seconds[name]:.1f}",
+            f"{seconds:.1f}",
+            "-" if memory is None else f"{memory / 2**20:,.0f}",
         )
     return table
 
 
 def _jax_makers(
-    dataset: data.Dataset, batch_size: int
-) -> dict[str, Callable[[], Runner]]:
-    """Name -> a function that compiles the training loop and returns its runner."""
-    model = LeNet5()
-    loss, l1 = make_objectives(model, conv_l2=1e-4, l1_at_zero=1.0)
+    network: Network, dataset: data.Dataset, batch_size: int
+) -> dict[str, Callable[[], tuple[Runner, int | None]]]:
+    """Name -> a function that compiles the training loop; see `_jax_runner`."""
+    loss, l1 = make_objectives(network.module, network.config)
 
-    def vector(params, images, labels):
-        return jnp.stack([loss(params, images, labels), l1(params)])
+    def vector(params, *batch):
+        value, model_state = loss(params, *batch)
+        return jnp.stack([value, l1(params)]), model_state
 
-    two = bopt.value_and_jac([loss, l1])
-    prune, adam = bopt.prune, optax.adam(1e-3)
-    sgd = optax.sgd(1e-2, 0.9)
+    one = jax.value_and_grad(loss, has_aux=True)
+    two = bopt.value_and_jac([loss, l1], has_aux=True)
+    vector = bopt.value_and_jac(vector, has_aux=True)
+    name, plain = network.plain
+    fixed, sgd = bopt.smgd(bopt.fixed([1.0, 3e-4])), optax.sgd(1e-2, 0.9)
+    madam, mrmsprop = (
+        functools.partial(optimizer, 1e-3, weigh_by="directions")
+        for optimizer in (bopt.madam, bopt.mrmsprop)
+    )
+    prune = bopt.prune
     variants = {
-        "adam, one objective": (jax.value_and_grad(loss), adam),
-        "adam + l1, pruned": (
-            two,
-            optax.chain(bopt.smgd(bopt.fixed([1.0, 3e-4])), adam, prune()),
-        ),
+        f"{name}, one objective": (one, plain),
+        f"{name} + l1, pruned": (two, optax.chain(fixed, plain, prune())),
         "smgd, pruned": (two, optax.chain(bopt.smgd(), sgd, prune())),
-        "madam, pruned": (
-            two,
-            optax.chain(bopt.madam(1e-3, weigh_by="directions"), prune()),
-        ),
+        "madam, pruned": (two, optax.chain(madam(), prune())),
         "madam by gradients, pruned": (two, optax.chain(bopt.madam(1e-3), prune())),
-        "mrmsprop, pruned": (
-            two,
-            optax.chain(bopt.mrmsprop(1e-3, weigh_by="directions"), prune()),
-        ),
-        "smgd by jacrev, pruned": (
-            bopt.value_and_jac(vector),
-            optax.chain(bopt.smgd(), sgd, prune()),
-        ),
+        "mrmsprop, pruned": (two, optax.chain(mrmsprop(), prune())),
+        "smgd by jacrev, pruned": (vector, optax.chain(bopt.smgd(), sgd, prune())),
     }
     return {
         name: functools.partial(
-            _jax_runner, model, gradients, optimizer, dataset, batch_size
+            _jax_runner, network.module, gradients, optimizer, dataset, batch_size
         )
         for name, (gradients, optimizer) in variants.items()
     }
 
 
-def _jax_runner(model, gradients, optimizer, dataset, batch_size) -> Runner:
+def _jax_runner(
+    model, gradients, optimizer, dataset, batch_size
+) -> tuple[Runner, int | None]:
+    """The compiled training loop, and its memory in bytes."""
     images, labels = jax.device_put((dataset.images, dataset.labels))
     order = np.random.default_rng(0).permutation(len(images))
     batches = len(images) // batch_size
     order = jnp.asarray(order[: batches * batch_size].reshape(batches, batch_size))
-    params = model.init(jax.random.key(0), unit(images[:1]))
+    scale = functools.partial(scaled, mean=0.0, deviation=255.0)
+    key = jax.random.key(0)
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def loop(params, opt_state, images, labels, steps):
+    def loop(params, model_state, opt_state, images, labels, steps):
         def step(number, carry):
-            params, opt_state = carry
+            params, model_state, opt_state = carry
             chosen = order[number % batches]
-            _, jac = gradients(params, unit(images[chosen]), labels[chosen])
+            batch = scale(images[chosen]), labels[chosen]
+            (_, model_state), jac = gradients(
+                params, model_state, *batch, jax.random.fold_in(key, number)
+            )
             updates, opt_state = optimizer.update(jac, opt_state, params)
-            return optax.apply_updates(params, updates), opt_state
+            return optax.apply_updates(params, updates), model_state, opt_state
 
-        return jax.lax.fori_loop(0, steps, step, (params, opt_state))
+        carry = params, model_state, opt_state
+        return jax.lax.fori_loop(0, steps, step, carry)
 
-    state = [params, optimizer.init(params)]
+    model_state = jax.jit(model.init)(key, scale(images[:1]))
+    params = {"params": model_state.pop("params")}
+    state = [params, model_state, optimizer.init(params)]
+    donated = jax.jit(loop, donate_argnums=(0, 1, 2))
+    compiled = donated.lower(*state, images, labels, 0).compile()
 
     def run(steps: int) -> None:
-        state[:] = jax.block_until_ready(loop(*state, images, labels, steps))
+        state[:] = jax.block_until_ready(compiled(*state, images, labels, steps))
 
-    return run
+    plan = compiled.memory_analysis()
+    return run, plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
 def _device_info() -> str:

@@ -17,7 +17,7 @@ from experiments.data import Dataset
 
 def makers(
     dataset: Dataset, batch_size: int
-) -> dict[str, Callable[[], Callable[[int], None]]]:
+) -> dict[str, Callable[[], tuple[Callable[[int], None], None]]]:
     """The benchmark's rows: PyTorch's Adam, and TorchJD's MGDA with pruning.
 
     Args:
@@ -25,7 +25,8 @@ def makers(
       batch_size: images a step.
 
     Returns:
-      Name -> a function that returns a runner, as in `experiments.benchmark`.
+      Name -> a function that returns a runner, as in `experiments.benchmark`, and
+      None, for how much memory it takes is not known.
     """
     return {
         "PyTorch adam, one objective": functools.partial(
@@ -37,7 +38,9 @@ def makers(
     }
 
 
-def _runner(dataset: Dataset, batch_size: int, multi: bool) -> Callable[[int], None]:
+def _runner(
+    dataset: Dataset, batch_size: int, multi: bool
+) -> tuple[Callable[[int], None], None]:
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = torch.from_numpy(dataset.images.transpose(0, 3, 1, 2) / 255).float()
@@ -76,7 +79,7 @@ def _runner(dataset: Dataset, batch_size: int, multi: bool) -> Callable[[int], N
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return run
+    return run, None
 
 
 def _lenet5() -> nn.Sequential:

@@ -2,18 +2,24 @@
 
 import dataclasses
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import tyro
 
-# For options whose default depends on others, as their help says.
-_FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
-_INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
-_STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
+import bopt
 
+# For options whose default depends on others, as their help says.
+FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
+PAIR = tyro.conf.arg(metavar="W0 W1", help_behavior_hint="")
+STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
+
+Optimizer = Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"]
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
 BASELINES = ("sgd", "adam", "rmsprop")
+# What --prune-where and --l1-where say, as selections of bopt: by the kernels' rank.
+KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,22 +27,27 @@ class Config:
     """Trains LeNet-5 on two objectives, cross entropy and the l1 norm of the dense
     weights, and prunes it while it trains."""
 
+    # An experiment with other data or other defaults is a subclass.
+    PREFERRED: ClassVar[str] = "mnist"  # what --dataset auto looks for first
+    EPOCHS: ClassVar[Mapping[str, int]] = {"mnist": 30, "digits": 100}
+    # Of madam and mrmsprop, where nothing asks for weights of least norm.
+    WEIGHTS: ClassVar[tuple[float, float] | None] = None
+
     dataset: Literal["auto", "mnist", "digits"] = "auto"
     """auto: MNIST, or scikit-learn's handwritten digits where it cannot be had."""
     data_dir: str = "data"
     """Folder that may hold the original files of the data set."""
-    optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
+    optimizer: Optimizer = "madam"
     """smgd, madam, mrmsprop weigh the two gradients anew at every step; sgd, adam,
     rmsprop are the baselines, on the sum cross entropy + L1 * l1."""
-    l1: Annotated[float | None, _FLOAT] = None
+    l1: Annotated[float | None, FLOAT] = None
     """Coefficient of the l1 norm for the baselines (default 3e-4)."""
+    l1_where: Literal["dense", "all"] = "dense"
+    """Whose l1 norm objective 1 is: the dense kernels', or also the convolutions'."""
     l1_at_zero: float = 1.0
     """Derivative of the l1 norm where a weight is 0, from -1 to 1: 0 as the paper, 1
     keeps the norm of the l1 gradient when weights are pruned."""
-    weights: Annotated[
-        tuple[float, float] | None,
-        tyro.conf.arg(metavar="W0 W1", help_behavior_hint=""),
-    ] = None
+    weights: Annotated[tuple[float, float] | None, PAIR] = None
     """Fixed weights of the two objectives for smgd, madam, mrmsprop, instead of those
     of least norm."""
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
@@ -48,20 +59,24 @@ class Config:
     ] = None
     """What madam and mrmsprop take the weights from: raw gradients, as the paper, or
     the directions that are applied (default directions)."""
-    learning_rate: Annotated[float | None, _FLOAT] = None
+    split: bool = False
+    """Adds the squared l2 norm of the convolution kernels to objective 1, and finds
+    weights for the dense layers and for all other layers apart; for smgd, madam,
+    mrmsprop."""
+    learning_rate: Annotated[float | None, FLOAT] = None
     """Per step (default 1e-2 for smgd and sgd, 1e-3 for the others)."""
-    momentum: Annotated[float | None, _FLOAT] = None
+    momentum: Annotated[float | None, FLOAT] = None
     """For smgd and sgd (default 0.9)."""
     nesterov: bool = False
     """Nesterov's momentum, for smgd and sgd."""
     amsgrad: bool = False
     """AMSGrad's maximum of second moments, for madam and adam."""
-    decay: Annotated[float | None, _FLOAT] = None
+    decay: Annotated[float | None, FLOAT] = None
     """The learning rate is divided by 1 + DECAY * step (default learning rate / epochs
     for smgd and sgd, 0 for the others)."""
     schedule: Literal["logistic", "constant"] = "logistic"
     """The learning rate over the epochs: logistic falls to a tenth at the end."""
-    epochs: Annotated[int | None, _INT] = None
+    epochs: Annotated[int | None, INT] = None
     """Passes over the training images (default 30; 100 on the digits)."""
     batch_size: int = 32
     """Images a step."""
@@ -69,16 +84,22 @@ class Config:
     """Coefficient of the squared l2 norm of the convolution kernels, part of
     objective 0."""
     threshold: float = 1e-3
-    """After every step, dense weights of this magnitude or less become 0."""
+    """After every step, weights of this magnitude or less become 0."""
+    prune_where: Literal["dense", "conv", "all"] = "dense"
+    """Which kernels are pruned: dense, convolution, or both."""
     regrow: bool = True
     """Whether a pruned weight may come back."""
     prune: bool = True
     """Whether to prune at all."""
+    standardize: bool = False
+    """Whether the images get the training images' mean and deviation taken off, rather
+    than the range 0 to 1."""
+    augment: tyro.conf.Suppress[bool] = False
     seed: int = 0
-    """Of the initial parameters and the order of the images."""
-    train_size: Annotated[int | None, _INT] = None
+    """Of the initial parameters, the order of the images, and all else random."""
+    train_size: Annotated[int | None, INT] = None
     """Train on the first so many images (default all)."""
-    out: Annotated[str | None, _STR] = None
+    out: Annotated[str | None, STR] = None
     """The run directory, which must not hold a run (default runs/EXPERIMENT-TIME)."""
     figures: bool = True
     """Whether to draw the figures."""
@@ -136,10 +157,15 @@ def resolve(config: Config, dataset: str) -> Config:
     _check_ranges(config)
     _check_optimizer(config)
     sgd_like = config.optimizer in ("smgd", "sgd")
-    epochs = _default(config.epochs, 100 if dataset == "digits" else 30)
+    epochs = config.EPOCHS.get(dataset, config.EPOCHS[config.PREFERRED])
+    epochs = _default(config.epochs, epochs)
     rate = _default(config.learning_rate, 1e-2 if sgd_like else 1e-3)
     decay = rate / max(epochs, 1) if sgd_like else 0.0
-    weigh_by = "directions" if config.optimizer in ("madam", "mrmsprop") else None
+    weights, weigh_by = config.weights, None
+    if config.optimizer in ("madam", "mrmsprop"):
+        least_norm = config.weigh_by or config.split or config.normalize != "none"
+        weights = _default(weights, None if least_norm else config.WEIGHTS)
+        weigh_by = "directions" if weights is None else None
     return dataclasses.replace(
         config,
         epochs=epochs,
@@ -147,6 +173,7 @@ def resolve(config: Config, dataset: str) -> Config:
         decay=_default(config.decay, decay),
         momentum=_default(config.momentum, 0.9 if sgd_like else None),
         l1=_default(config.l1, 3e-4 if config.optimizer in BASELINES else None),
+        weights=weights,
         weigh_by=_default(config.weigh_by, weigh_by),
     )
 
@@ -199,6 +226,7 @@ def _check_optimizer(config: Config) -> None:
         "weights": MULTI_GRADIENT,
         "normalize": MULTI_GRADIENT,
         "weigh_by": ("madam", "mrmsprop"),
+        "split": MULTI_GRADIENT,
         "momentum": ("smgd", "sgd"),
         "nesterov": ("smgd", "sgd"),
         "amsgrad": ("madam", "adam"),
@@ -217,6 +245,16 @@ def _check_optimizer(config: Config) -> None:
         raise ConfigError(
             "--weights fixes the weights, so --normalize has nothing to normalise. "
             "Leave one of the two out."
+        )
+    if config.split and config.weights is not None:
+        raise ConfigError(
+            "--split finds weights for two groups of layers, but --weights fixes them. "
+            "Leave one of the two out."
+        )
+    if config.split and config.l1_where == "all":
+        raise ConfigError(
+            "--split puts the l2 norm of the convolutions into objective 1, "
+            "--l1-where all their l1 norm. Leave one of the two out."
         )
 
 

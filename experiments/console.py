@@ -28,23 +28,21 @@ class Display:
       console: where to.
       epochs: of the whole training.
       steps_per_epoch: steps in each.
-      entries: prunable entries in all.
 
     Example:
       >>> import io
       >>> from rich.console import Console
       >>> from experiments.console import Display
-      >>> Display(Console(file=io.StringIO()), 1, 10, 100).epoch({
+      >>> Display(Console(file=io.StringIO()), 1, 10).epoch({
       ...     "epoch": 0, "objectives": [2.3, 500.0], "weights": None,
-      ...     "validation_accuracy": 0.1, "nonzeros": {"Dense_0": 100}}, None, 1)
+      ...     "validation_accuracy": 0.1, "dense_sparsity": 0.0, "conv_sparsity": 0.0,
+      ...     "nonzeros": {"Dense_0": 100}}, None, 1)
     """
 
-    def __init__(
-        self, console: Console, epochs: int, steps_per_epoch: int, entries: int
-    ):
-        self._console, self._epochs, self._entries = console, epochs, entries
+    def __init__(self, console: Console, epochs: int, steps_per_epoch: int):
+        self._console, self._epochs = console, epochs
         self._steps_per_epoch = steps_per_epoch
-        self._validation, self._nonzeros = float("nan"), entries
+        self._evaluated = ""  # what the last evaluation came to
         self._start = time.perf_counter()
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
@@ -82,8 +80,14 @@ class Display:
         epochs_left: int,
     ) -> None:
         """Says what an epoch came to; `row` is its line of metrics.jsonl."""
-        self._validation = row["validation_accuracy"]
-        self._nonzeros = sum(row["nonzeros"].values())
+        left, share = sum(row["nonzeros"].values()), 1 - row["dense_sparsity"]
+        self._evaluated = (
+            f"validation {row['validation_accuracy']:.4f}  "
+            f"nonzeros {left:,} ({share:.1%})"
+        )
+        if row["conv_sparsity"]:
+            left, share = sum(row["nonzeros_conv"].values()), 1 - row["conv_sparsity"]
+            self._evaluated += f" conv {left:,} ({share:.1%})"
         if self._console.is_terminal:
             return
         text = f"epoch {row['epoch']}/{self._epochs}  "
@@ -95,13 +99,17 @@ class Display:
             text += f"  {steps_per_second:,.0f} steps/s  left {minutes}:{seconds:02d}"
         self._console.print(text, highlight=False, soft_wrap=True)
 
-    def _text(self, objectives: list[float], weights: list[float] | None) -> str:
-        chosen = " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
+    def _text(self, objectives: list[float], weights: Any) -> str:
         return (
-            f"losses {objectives[0]:.4f} {objectives[1]:.1f}  weights {chosen}  "
-            f"validation {self._validation:.4f}  "
-            f"nonzeros {self._nonzeros:,}/{self._entries:,}"
+            f"losses {objectives[0]:.4f} {objectives[1]:.1f}  "
+            f"weights {_weights(weights)}  {self._evaluated}"
         )
+
+
+def _weights(weights: list[float] | dict[str, list[float]] | None) -> str:
+    if isinstance(weights, dict):
+        return ", ".join(f"{name} {_weights(own)}" for name, own in weights.items())
+    return " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
 
 
 def print_summary(
@@ -123,6 +131,7 @@ def print_summary(
       >>> row = {f"{split}_{name}": 0.5 for split in ("train", "validation", "test")
       ...        for name in ("accuracy", "cross_entropy")}
       >>> summary = {"dense_sparsity": 0.9, "nonzero_dense": 10, "entries_dense": 100,
+      ...            "conv_sparsity": 0.0,
       ...            "total_sparsity": 0.5, "nonzero_total": 60, "entries_total": 120,
       ...            "seconds_total": 9.0, "seconds_compile": 1.0,
       ...            "steps_per_second": 5.0}
@@ -138,14 +147,16 @@ def print_summary(
         table.add_row(f"{split} accuracy", f"{row[f'{split}_accuracy']:.4f}")
     for split in ("train", "validation", "test"):
         table.add_row(f"{split} cross entropy", f"{row[f'{split}_cross_entropy']:.4f}")
-    for name in ("dense", "total"):
+    pruned_conv = bool(summary["conv_sparsity"])
+    for name in ("dense", "conv", "total") if pruned_conv else ("dense", "total"):
         table.add_row(
             f"{name} sparsity",
             f"{summary[f'{name}_sparsity']:.2%}".replace("%", " %"),
         )
         left, entries = summary[f"nonzero_{name}"], summary[f"entries_{name}"]
         table.add_row(f"nonzeros, {name}", f"{left:,} of {entries:,}")
-    for layer, left in row["nonzeros"].items():
+    layers = row["nonzeros"] | (row["nonzeros_conv"] if pruned_conv else {})
+    for layer, left in layers.items():
         table.add_row(f"nonzeros, {layer}", f"{left:,}")
     rate = summary["steps_per_second"]
     if rate is not None:

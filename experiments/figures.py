@@ -108,34 +108,59 @@ def _loss(axes: Axes, runs: list[Run]) -> None:
 
 
 def _weight(axes: Axes, runs: list[Run]) -> None:
+    many, drawn = len(runs) > 1, []
     for number, run in enumerate(runs):
-        rows = [r for r in run.metrics if r["weights"] and None not in r["weights"]]
-        shares = [row["weights"][1] / (sum(row["weights"]) or 1) for row in rows]
-        label = _name(run) if len(runs) > 1 else None
-        _line(axes, number, [row["epoch"] for row in rows], shares, label)
-    axes.set_yscale("log", nonpositive="mask")
+        for index, (group, weights) in enumerate(_groups(run).items()):
+            shares = [
+                second / (first + second or 1) for first, second in weights.values()
+            ]
+            parts = [_name(run)] * many + [f"{group} layers"] * bool(group)
+            label = ", ".join(parts) or None
+            # In a comparison, a run has its colour of the other figures.
+            color = number if many else index
+            _line(axes, number + 3 * index, list(weights), shares, label, color)
+            drawn += shares
+    if any(drawn) or not drawn:  # not, as with --l1 0, zeros alone
+        axes.set_yscale("log", nonpositive="mask")
     axes.set_ylabel("weight of the l1 objective (share of the sum)")
 
 
+def _groups(run: Run) -> dict[str, dict[int, list[float]]]:
+    """Group of layers -> epoch -> weights; one group "" without --split, or as long as
+    there are no weights."""
+    groups: dict[str, dict[int, list[float]]] = {}
+    for row in run.metrics:
+        weights = row["weights"] or {}
+        own = weights if isinstance(weights, dict) else {"": weights}
+        for group, pair in own.items():
+            if None not in pair:
+                groups.setdefault(group, {})[row["epoch"]] = pair
+    return groups or {"": {}}
+
+
 def _nonzeros(axes: Axes, runs: list[Run]) -> None:
-    if len(runs) == 1:
-        layers = runs[0].metrics[0]["nonzeros"] if runs[0].metrics else {}
-        for number, layer in enumerate(layers):
-            epochs = [row["epoch"] for row in runs[0].metrics]
-            left = [row["nonzeros"][layer] for row in runs[0].metrics]
-            _line(axes, number, epochs, left, layer)
-    else:
-        for number, run in enumerate(runs):
-            epochs = [row["epoch"] for row in run.metrics]
-            left = [sum(row["nonzeros"].values()) for row in run.metrics]
-            _line(axes, number, epochs, left, _name(run))
-    dead = any(0 in row["nonzeros"].values() for run in runs for row in run.metrics)
-    if dead:
+    alone = len(runs) == 1
+    # Convolutions are shown where they are pruned, too.
+    conv = any(row.get("conv_sparsity") for run in runs for row in run.metrics)
+    lines = []
+    for run in runs:
+        epochs = [row["epoch"] for row in run.metrics]
+        kept = [
+            row["nonzeros"] | (row.get("nonzeros_conv", {}) if conv else {})
+            for row in run.metrics
+        ]
+        for layer in kept[0] if alone and kept else ():
+            lines.append((layer, epochs, [layers[layer] for layers in kept]))
+        if not alone:
+            lines.append((_name(run), epochs, [sum(own.values()) for own in kept]))
+    for number, (label, epochs, left) in enumerate(lines):
+        _line(axes, number, epochs, left, label)
+    if any(0 in left for _, _, left in lines):
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(bottom=0)
     else:
         axes.set_yscale("log")
-    axes.set_ylabel("nonzero dense weights")
+    axes.set_ylabel("nonzero weights" if conv else "nonzero dense weights")
 
 
 def _lines(axes: Axes, runs: list[Run], series: list[tuple[str, str, float]]) -> None:
@@ -150,11 +175,14 @@ def _lines(axes: Axes, runs: list[Run], series: list[tuple[str, str, float]]) ->
             number += 1
 
 
-def _line(axes: Axes, number: int, epochs, values, label: str | None) -> None:
+def _line(
+    axes: Axes, number: int, epochs, values, label: str | None, color: int | None = None
+) -> None:
+    color = number if color is None else color
     axes.plot(
         epochs,
         values,
-        color=_COLORS[number % len(_COLORS)],
+        color=_COLORS[color % len(_COLORS)],
         linestyle=_DASHES[number % len(_DASHES)],
         marker=_MARKERS[number % len(_MARKERS)],
         markersize=4,

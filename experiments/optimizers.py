@@ -1,9 +1,10 @@
 """From the options to an optimizer: `optax.chain` of bopt's links and Optax's."""
 
+import jax
 import optax
 
 import bopt
-from experiments.config import Config
+from experiments.config import KERNELS, Config
 
 
 def schedule(config: Config, steps_per_epoch: int) -> optax.Schedule:
@@ -55,9 +56,20 @@ def compose(
     """
     rate = schedule(config, steps_per_epoch)
     links = [_multi_gradient(config, rate)]
+    if config.split:
+        dense, conv = _multi_gradient(config, rate), _multi_gradient(config, rate)
+        links = [optax.partition({"dense": dense, "conv": conv}, _groups)]
     if config.prune:
-        links.append(bopt.prune(config.threshold, regrow=config.regrow))
+        where = KERNELS[config.prune_where]
+        links.append(bopt.prune(config.threshold, where=where, regrow=config.regrow))
     return optax.chain(*links)
+
+
+def _groups(tree):
+    """Each leaf's group: dense layers, or all others. By path, for a rank is another
+    in a jacobian."""
+    dense = bopt.select("*Dense_*", tree)
+    return jax.tree.map(lambda is_dense: "dense" if is_dense else "conv", dense)
 
 
 def _multi_gradient(config: Config, rate: optax.Schedule):

@@ -6,9 +6,12 @@
 ``metrics.jsonl``, one object an epoch, epoch 0 being before training (`weights` and
 `learning_rate` null): `epoch`; `step`, of the whole run; `seconds` since the program
 began; `learning_rate` of the epoch's last step; `objectives` and `weights`, means over
-the epoch; `train_`, `validation_` and `test_accuracy` (0 to 1) and `_cross_entropy`
+the epoch (with --split, weights are an object, group of layers -> means); `train_`,
+`validation_` and `test_accuracy` (0 to 1) and `_cross_entropy`
 (nats; train on at most 10,000 fixed images); `l1` of the dense kernels; `nonzeros`,
-dense layer -> count; `dense_sparsity` and `total_sparsity` (0 to 1).
+dense layer -> count; `nonzeros_conv`, convolution -> count of its kernel;
+`dense_sparsity`, `conv_sparsity` (null without convolutions) and `total_sparsity`
+(0 to 1).
 
 ``summary.json``: the final figures, see `summary`; `finished` says whether all epochs
 were trained.
@@ -17,12 +20,12 @@ were trained.
 import dataclasses
 import importlib.metadata
 import platform
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 import bopt
-from experiments.config import Config
+from experiments.config import KERNELS, Config
 from experiments.data import Dataset
 from experiments.train import Scores
 
@@ -71,6 +74,55 @@ def config(experiment: str, options: Config, dataset: Dataset) -> dict[str, Any]
     }
 
 
+class Sparsity(NamedTuple):
+    """What is left of the parameters.
+
+    Attributes:
+      report: of the dense kernels, and in total.
+      conv_layers: path -> `bopt.sparsity.Count` of every convolution kernel.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> from experiments.records import Sparsity
+      >>> count = bopt.sparsity.Count(entries=4, nonzeros=1, l1=2.0, bytes=16)
+      >>> report = bopt.sparsity.report({"kernel": jnp.eye(2)})
+      >>> Sparsity(report, {"Conv_0/kernel": count}).conv_sparsity
+      0.75
+    """
+
+    report: bopt.sparsity.Report
+    conv_layers: dict[str, bopt.sparsity.Count]
+
+    @property
+    def conv_sparsity(self) -> float | None:
+        """Share of zeros among the convolution kernels; None without any."""
+        entries = sum(count.entries for count in self.conv_layers.values())
+        left = sum(count.nonzeros for count in self.conv_layers.values())
+        return 1 - left / entries if entries else None
+
+
+def sparsity(params: Any) -> Sparsity:
+    """Counts what is left of the parameters.
+
+    Args:
+      params: the parameters, best on the host.
+
+    Returns:
+      A `Sparsity`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from experiments import records
+      >>> params = {"conv": jnp.ones((1, 1, 1, 2)), "dense": jnp.eye(2)}
+      >>> records.sparsity(params).conv_layers["conv"].nonzeros
+      2
+    """
+    report = bopt.sparsity.report(params)
+    layers = bopt.sparsity.report(params, KERNELS["all"]).layers
+    conv = {path: layers[path] for path in layers if path not in report.layers}
+    return Sparsity(report, conv)
+
+
 def epoch(
     *,
     epoch: int,
@@ -78,20 +130,21 @@ def epoch(
     seconds: float,
     learning_rate: float | None,
     objectives: list[float],
-    weights: list[float] | None,
+    weights: list[float] | dict[str, list[float]] | None,
     scores: dict[str, Scores],
-    report: bopt.sparsity.Report,
+    sparsity: Sparsity,
 ) -> dict[str, Any]:
     """A line of metrics.jsonl; see the module's text for the keys.
 
     Example:
-      >>> import bopt, jax.numpy as jnp
+      >>> import jax.numpy as jnp
       >>> from experiments import records
       >>> from experiments.train import Scores
-      >>> report = bopt.sparsity.report({"params": {"Dense_0": {"kernel": jnp.eye(2)}}})
+      >>> params = {"params": {"Dense_0": {"kernel": jnp.eye(2)}}}
       >>> row = records.epoch(
       ...     epoch=0, step=0, seconds=1.0, learning_rate=None, objectives=[2.3, 2.0],
-      ...     weights=None, scores={"test": Scores(0.1, 2.3)}, report=report)
+      ...     weights=None, scores={"test": Scores(0.1, 2.3)},
+      ...     sparsity=records.sparsity(params))
       >>> row["nonzeros"], row["test_accuracy"]
       ({'Dense_0': 2}, 0.1)
     """
@@ -107,13 +160,19 @@ def epoch(
             for split, score in scores.items()
             for name, value in score._asdict().items()
         },
-        "l1": report.dense.l1,
-        "nonzeros": {
-            path.removeprefix("params/").removesuffix("/kernel"): count.nonzeros
-            for path, count in report.layers.items()
-        },
-        "dense_sparsity": report.dense_sparsity,
-        "total_sparsity": report.total_sparsity,
+        "l1": sparsity.report.dense.l1,
+        "nonzeros": _nonzeros(sparsity.report.layers),
+        "nonzeros_conv": _nonzeros(sparsity.conv_layers),
+        "dense_sparsity": sparsity.report.dense_sparsity,
+        "conv_sparsity": sparsity.conv_sparsity,
+        "total_sparsity": sparsity.report.total_sparsity,
+    }
+
+
+def _nonzeros(layers: dict[str, bopt.sparsity.Count]) -> dict[str, int]:
+    return {
+        path.removeprefix("params/").removesuffix("/kernel"): count.nonzeros
+        for path, count in layers.items()
     }
 
 
@@ -122,7 +181,7 @@ def summary(
     options: Config,
     dataset: Dataset,
     row: dict[str, Any],
-    report: bopt.sparsity.Report,
+    sparsity: Sparsity,
     seconds_compile: float,
     steps_per_second: float | None,
     finished: bool,
@@ -130,18 +189,19 @@ def summary(
     """The content of summary.json, after the epoch that `row` is about.
 
     Example:
-      >>> import bopt, jax.numpy as jnp
+      >>> import jax.numpy as jnp
       >>> from experiments import data, records
       >>> from experiments.config import Config
       >>> row = dict(epoch=3, step=30, seconds=9.0, test_accuracy=0.9,
       ...            test_cross_entropy=0.3, validation_accuracy=0.9)
       >>> summary = records.summary(
       ...     options=Config(), dataset=data.load("digits"), row=row,
-      ...     report=bopt.sparsity.report({"kernel": jnp.eye(2)}),
+      ...     sparsity=records.sparsity({"kernel": jnp.eye(2)}),
       ...     seconds_compile=1.0, steps_per_second=10.0, finished=True)
       >>> summary["nonzero_dense"]
       2
     """
+    report, conv = sparsity.report, sparsity.conv_layers.values()
     return {
         "dataset": dataset.name,
         "data_source": dataset.source,
@@ -155,9 +215,12 @@ def summary(
         "l1": report.dense.l1,
         "nonzero_dense": report.dense.nonzeros,
         "entries_dense": report.dense.entries,
+        "nonzero_conv": sum(count.nonzeros for count in conv),
+        "entries_conv": sum(count.entries for count in conv),
         "nonzero_total": report.total.nonzeros,
         "entries_total": report.total.entries,
         "dense_sparsity": report.dense_sparsity,
+        "conv_sparsity": sparsity.conv_sparsity,
         "total_sparsity": report.total_sparsity,
         "seconds_total": row["seconds"],
         "seconds_compile": seconds_compile,

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from rich.console import Console
 
-import bopt
 from experiments import data, figures, interrupts, records
 from experiments.config import Config, ConfigError, resolve
 from experiments.console import Display, print_summary
@@ -24,7 +23,7 @@ def main(experiment: str, config: Config, model: Any) -> int:
     Args:
       experiment: the program's name.
       config: the options as given.
-      model: a Flax Linen module from images to logits.
+      model: a Flax Linen module from (images, train) to logits.
 
     Returns:
       The exit code: 0; 1 after an error; 2 for options or data that do not fit; 130
@@ -63,7 +62,7 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     Args:
       experiment: the program's name.
       config: the options as given.
-      model: a Flax Linen module from images to logits.
+      model: a Flax Linen module from (images, train) to logits.
 
     Returns:
       The run directory, complete.
@@ -89,10 +88,14 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     resolve(config, config.dataset)  # mistakes are told before the data are sought
     # Paths and reasons are shown as they are, whatever brackets and colons they hold.
     console = Console(markup=False, emoji=False)
-    dataset = data.load(config.dataset, config.data_dir, config.train_size)
-    fallen_back = config.dataset == "auto" and dataset.name == "digits"
+    preferred = config.PREFERRED
+    dataset = data.load(
+        config.dataset, config.data_dir, config.train_size, preferred=preferred
+    )
+    fallen_back = config.dataset == "auto" and dataset.name != preferred
+    warning = f"NOT {data.TITLES[preferred]}! " if fallen_back else ""
     console.print(
-        f"{'NOT MNIST! ' if fallen_back else ''}Training on {dataset.source}.",
+        f"{warning}Training on {dataset.source}.",
         style="bold yellow" if fallen_back else None,
         highlight=False,
         soft_wrap=True,
@@ -102,15 +105,7 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     directory = RunDirectory.create(config.out, experiment)
     directory.write_config(records.config(experiment, config, dataset))
     with interrupts.deferred() as check:
-        trainer = Trainer(
-            model,
-            compose(config, steps),
-            dataset,
-            config.batch_size,
-            conv_l2=config.conv_l2,
-            l1_at_zero=config.l1_at_zero,
-            seed=config.seed,
-        )
+        trainer = Trainer(model, compose(config, steps), dataset, config)
         summary, row = _train(
             directory, config, dataset, trainer, console, check, start
         )
@@ -143,17 +138,11 @@ def _train(
         scores = trainer.evaluate()
         # The steps' own check sees the parameters before each step, never the last.
         if epoch and not np.isfinite(scores["train"].cross_entropy):
-            raise NonFiniteError(
-                f"The cross entropy is not finite after epoch {epoch}, step "
-                f"{steps} of {steps}. Lower --learning-rate, or "
-                "change --normalize or --optimizer."
-            )
-        report = bopt.sparsity.report(jax.device_get(trainer.params))
+            raise NonFiniteError("The cross entropy is", epoch, steps, steps)
+        sparsity = records.sparsity(jax.device_get(trainer.params))
         if objectives is None:
-            loss = scores["train"].cross_entropy
-            if config.conv_l2:
-                loss += config.conv_l2 * float(bopt.l2(trainer.params, where=4))
-            objectives = [loss, report.dense.l1]
+            regularizer, complexity = trainer.penalties()
+            objectives = [scores["train"].cross_entropy + regularizer, complexity]
         step = epoch * steps
         row = records.epoch(
             epoch=epoch,
@@ -163,26 +152,25 @@ def _train(
             objectives=objectives,
             weights=weights,
             scores=scores,
-            report=report,
+            sparsity=sparsity,
         )
         directory.append_metrics(row)
         summary = records.summary(
             options=config,
             dataset=dataset,
             row=row,
-            report=report,
+            sparsity=sparsity,
             seconds_compile=trainer.seconds_compile,
             steps_per_second=step / training_seconds if epoch else None,
             finished=epoch == epochs,
         )
         if summary["finished"]:
-            directory.save_model(trainer.params)
+            directory.save_model(trainer.variables)
         directory.write_summary(summary)
         display.epoch(row, summary["steps_per_second"], epochs - epoch)
         return summary, row
 
-    entries = bopt.sparsity.report(jax.device_get(trainer.params)).dense.entries
-    display = Display(console, epochs, steps, entries)
+    display = Display(console, epochs, steps)
     with display.shown():
         summary, row = record(0)
         for epoch in range(1, epochs + 1):

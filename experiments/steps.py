@@ -1,6 +1,5 @@
 """What runs on the device: the objectives, the training steps, the evaluation."""
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,8 +8,10 @@ import jax.numpy as jnp
 import optax
 
 import bopt
+from experiments.config import KERNELS, Config
+from experiments.images import augmented
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 200
 
 
 class Carry(NamedTuple):
@@ -18,85 +19,141 @@ class Carry(NamedTuple):
 
     Attributes:
       params: the parameters.
+      model_state: the network's other collections, such as batch statistics; or {}.
       opt_state: the optimizer's state.
       objectives: (m,) sums of the objective values over the epoch's steps so far.
-      weights: (m,) sums of the weights.
+      weights: (m,) sums of the weights; with groups of layers, group -> sums.
       bad_step: first step of the epoch whose objectives were not finite, or -1.
     """
 
     params: Any
+    model_state: Any
     opt_state: Any
     objectives: jax.Array
-    weights: jax.Array
+    weights: Any
     bad_step: jax.Array
 
 
-def make_objectives(
-    model: Any, conv_l2: float, l1_at_zero: float
-) -> list[Callable[..., jax.Array]]:
-    """The two objectives, functions of (params, images, labels).
+def make_penalties(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """What the objectives hold besides the cross entropy, functions of the parameters.
 
     Args:
-      model: a Flax Linen module from images to logits.
-      conv_l2: coefficient of the squared l2 norm of the convolution kernels.
-      l1_at_zero: the derivative of the l1 norm at 0, see `bopt.l1`.
+      config: resolved options.
 
     Returns:
-      The data loss, cross entropy and penalty of the convolutions; and the l1 norm of
-      the dense kernels. Images are floats in [0, 1].
+      The penalty that is part of objective 0, `conv_l2` times the squared l2 norm of
+      the convolution kernels; and objective 1, the l1 norm of the dense kernels (or of
+      all), with `split` plus the squared l2 norm of the convolution kernels.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from experiments.config import Config
+      >>> from experiments.steps import make_penalties
+      >>> regularizer, complexity = make_penalties(Config(conv_l2=0.5))
+      >>> params = {"conv": jnp.ones((1, 1, 1, 4)), "dense": jnp.ones((3, 1))}
+      >>> print(regularizer(params), complexity(params))
+      2.0 3.0
+    """
+
+    def regularizer(params):
+        return config.conv_l2 * bopt.l2(params, where=4) if config.conv_l2 else 0.0
+
+    def complexity(params, *_):
+        where = KERNELS[config.l1_where]
+        l1 = bopt.l1(params, where=where, at_zero=config.l1_at_zero)
+        return l1 + bopt.l2(params, where=4) if config.split else l1
+
+    return regularizer, complexity
+
+
+def make_objectives(model: Any, config: Config) -> list[Callable[..., Any]]:
+    """The two objectives, functions of (params, model_state, images, labels, key).
+
+    Args:
+      model: a Flax Linen module from (images, train) to logits.
+      config: resolved options.
+
+    Returns:
+      The data loss, mean cross entropy plus penalty, which also returns the updated
+      `model_state`: ``(value, model_state)``; and the complexity (`make_penalties`).
+      Images are floats; the key is for dropout.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import LeNet5
+      >>> from experiments.config import Config
       >>> from experiments.steps import make_objectives
-      >>> images, labels = jnp.zeros((2, 28, 28, 1)), jnp.zeros(2, jnp.uint8)
-      >>> params = LeNet5().init(jax.random.key(0), images)
-      >>> loss, l1 = make_objectives(LeNet5(), conv_l2=0.0, l1_at_zero=0.0)
-      >>> print(loss(params, images, labels).round(4))  # log 10
+      >>> key, images = jax.random.key(0), jnp.zeros((2, 28, 28, 1))
+      >>> params = LeNet5().init(key, images)
+      >>> loss, l1 = make_objectives(LeNet5(), Config(conv_l2=0.0))
+      >>> value, _ = loss(params, {}, images, jnp.zeros(2), key)
+      >>> print(value.round(4))  # log 10
       2.3026
     """
+    regularizer, complexity = make_penalties(config)
 
-    def data_loss(params, images, labels):
-        loss = _cross_entropy(model.apply(params, images), labels).mean()
-        return loss + conv_l2 * bopt.l2(params, where=4) if conv_l2 else loss
+    def data_loss(params, model_state, images, labels, key):
+        logits, updated = model.apply(
+            {**params, **model_state},
+            images,
+            train=True,
+            mutable=list(model_state),
+            rngs={"dropout": key},
+        )
+        loss = _cross_entropy(logits, labels).mean()
+        return loss + regularizer(params), updated
 
-    return [data_loss, functools.partial(bopt.l1, at_zero=l1_at_zero)]
+    return [data_loss, complexity]
 
 
 def make_steps(
-    objectives: list[Callable[..., jax.Array]],
+    objectives: list[Callable[..., Any]],
     optimizer: optax.GradientTransformationExtraArgs,
-    batch_size: int,
+    scale: Callable[[jax.Array], jax.Array],
+    config: Config,
 ) -> Callable[..., Carry]:
-    """A function that trains: ``(carry, images, labels, order, start, stop) -> carry``.
+    """A function that trains: ``(carry, images, labels, order, key, epoch, start, stop)
+    -> carry``.
 
-    Steps `start` to `stop` (traced) of an epoch whose images are taken in the given
-    `order`. A loop, not a scan: chunks of any length share one compilation.
+    Steps `start` to `stop` of an `epoch` (all traced) whose images are taken in the
+    given `order`. What is random in a step depends on the key, the epoch and the step
+    alone. A loop, not a scan: chunks of any length share one compilation.
 
     Args:
       objectives: see `make_objectives`.
       optimizer: from their jacobian to updates; it holds a `bopt.smgd`.
-      batch_size: images a step.
+      scale: from stored images to the network's input.
+      config: resolved options: batch size, augmentation.
 
     Returns:
       A function for `jax.jit`.
     """
-    value_and_jac = bopt.value_and_jac(objectives)
+    value_and_jac = bopt.value_and_jac(objectives, has_aux=True)
+    batch_size = config.batch_size
 
-    def steps(carry, images, labels, order, start, stop):
+    def steps(carry, images, labels, order, key, epoch, start, stop):
+        epoch_key = jax.random.fold_in(key, epoch)
+
         def step(number, carry):
+            keys = jax.random.split(jax.random.fold_in(epoch_key, number))
             chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
-            batch = unit(images[chosen]), labels[chosen]
-            values, jac = value_and_jac(carry.params, *batch)
+            batch = images[chosen]
+            if config.augment:
+                batch = augmented(batch, keys[0])
+            (values, model_state), jac = value_and_jac(
+                carry.params, carry.model_state, scale(batch), labels[chosen], keys[1]
+            )
             updates, opt_state = optimizer.update(
                 jac, carry.opt_state, carry.params, values=values
             )
+            weights = chosen_weights(opt_state)
             bad = (carry.bad_step < 0) & ~jnp.isfinite(values).all()
             return Carry(
                 optax.apply_updates(carry.params, updates),
+                model_state,
                 opt_state,
                 carry.objectives + values,
-                carry.weights + optax.tree.get(opt_state, "SmgdState").weights,
+                jax.tree.map(jnp.add, carry.weights, weights),
                 jnp.where(bad, number, carry.bad_step),
             )
 
@@ -105,23 +162,53 @@ def make_steps(
     return steps
 
 
-def make_evaluate(model: Any) -> Callable[..., jax.Array]:
-    """A function that evaluates: ``(params, images, labels, start, stop) -> (2,)``.
+def chosen_weights(opt_state: optax.OptState) -> Any:
+    """The weights of the objectives in the last step.
 
     Args:
-      model: a Flax Linen module from images to logits.
+      opt_state: of an optimizer that holds one `bopt.smgd`, or, in an
+        `optax.partition`, one a group.
+
+    Returns:
+      An array (m,); or group -> array.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> from experiments.steps import chosen_weights
+      >>> print(chosen_weights(bopt.madam(1e-3).init({"kernel": jnp.ones((2, 2))})))
+      [0.5 0.5]
+    """
+    groups = optax.tree.get(opt_state, "PartitionState")
+    if groups is None:
+        return optax.tree.get(opt_state, "SmgdState").weights
+    return {
+        name: optax.tree.get(state, "SmgdState").weights
+        for name, state in groups.inner_states.items()
+    }
+
+
+def make_evaluate(
+    model: Any, scale: Callable[[jax.Array], jax.Array]
+) -> Callable[..., jax.Array]:
+    """A function that evaluates: ``(params, model_state, images, labels, start, stop)
+    -> (2,)``.
+
+    Args:
+      model: a Flax Linen module from (images, train) to logits.
+      scale: from stored images to the network's input.
 
     Returns:
       A function for `jax.jit`: mean accuracy and mean cross entropy of the images
-      `start` to `stop` (traced), stacked.
+      `start` to `stop` (traced), stacked. Batch statistics stay as they are, and
+      nothing is dropped.
     """
 
-    def evaluate(params, images, labels, start, stop):
+    def evaluate(params, model_state, images, labels, start, stop):
         def batch(number, sums):
             index = start + number * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH)
             counted = index < stop
             index = jnp.minimum(index, stop - 1)
-            logits = model.apply(params, unit(images[index]))
+            logits = model.apply({**params, **model_state}, scale(images[index]))
             right = logits.argmax(-1) == labels[index]
             losses = _cross_entropy(logits, labels[index])
             return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
@@ -130,18 +217,6 @@ def make_evaluate(model: Any) -> Callable[..., jax.Array]:
         return jax.lax.fori_loop(0, batches, batch, jnp.zeros(2)) / (stop - start)
 
     return evaluate
-
-
-def unit(images: jax.Array) -> jax.Array:
-    """Images as floats in [0, 1] instead of integers in [0, 255].
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.steps import unit
-      >>> print(unit(jnp.array([255], jnp.uint8)))
-      [1.]
-    """
-    return images.astype(jnp.float32) / 255
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:

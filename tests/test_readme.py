@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from experiments import benchmark, figures
+from experiments.cifar_vgg import VggConfig
 from experiments.config import Config, parse
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,7 @@ def test_commands_are_understood(command):
     words = shlex.split(command.removeprefix("python -m experiments."))
     options = {
         "mnist_lenet": Config,
+        "cifar_vgg": VggConfig,
         "figures": figures.Options,
         "benchmark": benchmark.Options,
     }

@@ -4,9 +4,14 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import linen as nn
 
+import bopt
+from experiments.config import Config
 from experiments.data import Dataset
+from experiments.images import PADDING
+from experiments.train import Trainer
 
 
 class Linear(nn.Module):
@@ -17,7 +22,7 @@ class Linear(nn.Module):
     poisoned: bool = False
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images, train=False):
         x = images.reshape(len(images), -1)
         inits = nn.initializers
         init = inits.lecun_normal() if self.random else inits.zeros
@@ -30,7 +35,7 @@ class Linear(nn.Module):
 def waves(key, shape, dtype=jnp.float32):
     """Initial entries that look random; random numbers take seconds to compile."""
     del key
-    numbers = jnp.arange(math.prod(shape), dtype=dtype).reshape(shape)
+    numbers = 1 + jnp.arange(math.prod(shape), dtype=dtype).reshape(shape)
     return jnp.sin(numbers * 12.9898) * math.sqrt(3 / math.prod(shape[:-1]))
 
 
@@ -41,10 +46,41 @@ class Small(nn.Module):
     """
 
     @nn.compact
-    def __call__(self, images):
+    def __call__(self, images, train=False):
         x = nn.relu(nn.Conv(2, (4, 4), strides=(4, 4), kernel_init=waves)(images))
         x = nn.relu(nn.Dense(8, kernel_init=waves)(x.reshape(len(x), -1)))
         return nn.Dense(10, kernel_init=waves)(x)
+
+
+class Normalised(nn.Module):
+    """A convolution, batch statistics, dropout, a dense layer: all kinds of VGG.
+
+    It, too, starts from the same parameters whatever the seed.
+    """
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        x = nn.relu(nn.Conv(4, (4, 4), strides=(4, 4), kernel_init=waves)(images))
+        x = nn.BatchNorm(not train, momentum=0.99, epsilon=1e-3)(x)
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        return nn.Dense(10, kernel_init=waves)(x.reshape(len(x), -1))
+
+
+class Recorder(nn.Module):
+    """A dense layer whose state is what it saw in its last training step: the images,
+    and a dropout mask of 64 entries."""
+
+    batch_size: int
+
+    @nn.compact
+    def __call__(self, images, train=False):
+        shape = (self.batch_size, *images.shape[1:])
+        seen = self.variable("seen", "images", jnp.zeros, shape)
+        mask = self.variable("seen", "mask", jnp.zeros, (64,))
+        if train:
+            seen.value = images
+            mask.value = nn.Dropout(0.5, deterministic=False)(jnp.ones(64))
+        return Linear()(images)
 
 
 def dataset(images, labels, train: int, validation: int, unused: int = 0) -> Dataset:
@@ -67,3 +103,37 @@ def noise(number: int, train: int, validation: int, unused: int = 0) -> Dataset:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (number, 28, 28, 1))  # never 255
     return dataset(images, generator.integers(0, 10, number), train, validation, unused)
+
+
+def plain_sgd(learning_rate: float) -> optax.GradientTransformation:
+    """Descends on objective 0 alone."""
+    return optax.chain(bopt.smgd(bopt.fixed([1.0, 0.0])), optax.sgd(learning_rate))
+
+
+def made(model, optimizer, dataset: Dataset, batch_size=8, **options) -> Trainer:
+    """A trainer, without a penalty unless the options say so."""
+    options = {"conv_l2": 0.0, "l1_at_zero": 0.0, **options}
+    config = Config(batch_size=batch_size, **options)
+    return Trainer(model, optimizer, dataset, config)
+
+
+def scores_by_numpy(params, made_up: Dataset, split: range, mean=0.0, deviation=255.0):
+    """Accuracy and cross entropy of `Linear` with these parameters."""
+    layer = params["params"]["Dense_0"]
+    x = made_up.images[list(split)].reshape(len(split), -1).astype(np.float64)
+    x = (x - mean) / deviation
+    logits = x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"])
+    labels = made_up.labels[list(split)]
+    log_sum = np.log(np.exp(logits).sum(1))
+    losses = log_sum - logits[np.arange(len(split)), labels]
+    return (logits.argmax(1) == labels).mean(), losses.mean()
+
+
+def changed(images: np.ndarray) -> np.ndarray:
+    """All that augmentation can make of each image: (flips, shifts down, shifts right,
+    *images.shape)."""
+    around, shifts = (PADDING, PADDING), range(2 * PADDING + 1)
+    padded = np.pad(images, ((0, 0), around, around, (0, 0)))
+    height, width = images.shape[1:3]
+    crops = [[padded[:, y : y + height, x : x + width] for x in shifts] for y in shifts]
+    return np.stack([crops, np.flip(crops, axis=-2)])

@@ -10,13 +10,15 @@ import sys
 import time
 from pathlib import Path
 
-from networks import Small
+from networks import Normalised, Small
 
+from experiments.cifar_vgg import VggConfig
 from experiments.config import Config, parse
 from experiments.run import main
 from experiments.run_directory import Run, read
 
 LENET = ("-m", "experiments.mnist_lenet")
+VGG = ("-m", "experiments.cifar_vgg")
 SMALL = (__file__,)
 TIMEOUT = 240  # seconds; a busy machine takes ten times as long as a quiet one
 
@@ -45,6 +47,12 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 def small(words: str) -> int:
     """Runs the small experiment in this process; returns the exit code."""
     return main("small", parse(Config, "small", words.split()), Small())
+
+
+def normalised(words: str) -> int:
+    """Runs an experiment like cifar_vgg in this process; returns the exit code."""
+    config = parse(VggConfig, "normalised", words.split())
+    return main("normalised", config, Normalised())
 
 
 def wait_for_epochs(process: subprocess.Popen, path: Path, epochs: int) -> None:

@@ -1,88 +1,26 @@
 """The figures, drawn from files alone: whole, unfinished, dead and empty runs."""
 
+import functools
 import subprocess
 import sys
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.axes import Axes
+from drawing import NAMES, draw, labels, make, points, row
 
 from experiments import figures
-from experiments.run_directory import RunDirectory, RunDirectoryError
-
-NAMES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
-
-
-def row(epoch: int, **changes) -> dict:
-    falling = 0.8**epoch
-    scores = {
-        f"{split}_{name}": value + shift
-        for shift, split in enumerate(("train", "validation", "test"))
-        for name, value in (("accuracy", 0), ("cross_entropy", 2.3 * falling))
-    }
-    scores |= {
-        f"{split}_accuracy": (1 - falling) * (1 - 0.05 * shift)
-        for shift, split in enumerate(("train", "validation", "test"))
-    }
-    weights = [1 - 1e-3 * falling, 1e-3 * falling] if epoch else None
-    layers = {"Dense_0": 48_000, "Dense_1": 10_080, "Dense_2": 840}
-    return {
-        "epoch": epoch,
-        "weights": weights,
-        "nonzeros": {name: int(count * falling) for name, count in layers.items()},
-        **scores,
-        **changes,
-    }
+from experiments.run_directory import RunDirectoryError
 
 
 @pytest.fixture
 def made(tmp_path):
-    """Makes a run directory of these rows; returns its path."""
-
-    def make(rows, name="run", title="MNIST", optimizer="madam") -> Path:
-        run = RunDirectory.create(str(tmp_path / name), "example")
-        run.write_config({"dataset_title": title, "optimizer": optimizer})
-        (run.path / "metrics.jsonl").touch()
-        for content in rows:
-            run.append_metrics(content)
-        return run.path
-
-    return make
+    return functools.partial(make, tmp_path)
 
 
 @pytest.fixture
-def drawn(monkeypatch, tmp_path):
-    """Draws, checks the files, and returns the axes as they were when saved."""
-
-    def draw(*paths) -> dict[str, Axes]:
-        saved, close = [], plt.close
-        monkeypatch.setattr(plt, "close", saved.append)
-        files = figures.draw(paths, tmp_path / "out")
-        monkeypatch.setattr(plt, "close", close)
-        assert [file.name for file in files] == NAMES
-        for file in files:
-            content = file.read_bytes()
-            assert content.startswith(b"\x89PNG\r\n\x1a\n")
-            assert len(content) > 5_000
-            pixels = plt.imread(file)
-            assert pixels.shape == (672, 1024, 4)
-            assert pixels[..., :3].var() > 1e-3  # not blank
-        axes = {file.stem: fig.axes[0] for file, fig in zip(files, saved, strict=True)}
-        for figure in saved:
-            close(figure)
-        return axes
-
-    return draw
-
-
-def labels(axes: Axes) -> list[str]:
-    return [text.get_text() for text in getattr(axes.get_legend(), "texts", [])]
-
-
-def points(line) -> np.ndarray:
-    return np.asarray(line.get_xydata())
+def drawn(tmp_path):
+    return functools.partial(draw, tmp_path / "out")
 
 
 ROWS = [row(epoch) for epoch in range(6)]

@@ -171,7 +171,7 @@ def test_the_last_step_may_diverge_too(tmp_path, capsys):
     path = tmp_path / "run"
     words = "--optimizer sgd --learning-rate 1e38 --train-size 32 --epochs 1"
     assert small(f"--dataset digits {words} --out {path}") == 1
-    message = "error: The cross entropy is not finite after epoch 1, step 1 of 1. "
+    message = "error: The cross entropy is not finite in epoch 1, step 1 of 1. "
     assert capsys.readouterr().err.startswith(message)
     assert read(path).summary["finished"] is False
     assert not (path / "model").exists()
