@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 import jax.numpy as jnp
 
 from bopt.models import VGG
-from experiments.config import INT, PAIR, Config, Optimizer, parse
+from experiments.config import FLOAT, INT, PAIR, Config, Optimizer, parse
 from experiments.run import main
 
 
@@ -23,11 +23,14 @@ class VggConfig(Config):
 
     PREFERRED: ClassVar = "cifar10"
     EPOCHS: ClassVar = {"cifar10": 125, "digits": 20}
+    L1: ClassVar = 0.03
     WEIGHTS: ClassVar = (0.9, 0.1)
 
     dataset: Literal["auto", "cifar10", "digits"] = "auto"
     """auto: CIFAR-10, or scikit-learn's handwritten digits where it cannot be had."""
     optimizer: Optimizer = "mrmsprop"
+    l1: Annotated[float | None, FLOAT] = None
+    """Coefficient of the l1 norm for the baselines (default 0.03)."""
     weights: Annotated[tuple[float, float] | None, PAIR] = None
     """Fixed weights of the two objectives for smgd, madam, mrmsprop, instead of those
     of least norm (default 0.9 0.1 for madam and mrmsprop, unless --weigh-by,

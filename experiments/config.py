@@ -30,6 +30,7 @@ class Config:
     # An experiment with other data or other defaults is a subclass.
     PREFERRED: ClassVar[str] = "mnist"  # what --dataset auto looks for first
     EPOCHS: ClassVar[Mapping[str, int]] = {"mnist": 30, "digits": 100}
+    L1: ClassVar[float] = 3e-4  # coefficient of the baselines
     # Of madam and mrmsprop, where nothing asks for weights of least norm.
     WEIGHTS: ClassVar[tuple[float, float] | None] = None
 
@@ -172,7 +173,7 @@ def resolve(config: Config, dataset: str) -> Config:
         learning_rate=rate,
         decay=_default(config.decay, decay),
         momentum=_default(config.momentum, 0.9 if sgd_like else None),
-        l1=_default(config.l1, 3e-4 if config.optimizer in BASELINES else None),
+        l1=_default(config.l1, config.L1 if config.optimizer in BASELINES else None),
         weights=weights,
         weigh_by=_default(config.weigh_by, weigh_by),
     )

@@ -68,7 +68,10 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         axes.grid(True, which="major", linewidth=0.4, alpha=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=9)
+            lines = len(axes.get_legend_handles_labels()[0])
+            axes.legend(
+                framealpha=0.7, edgecolor="none", fontsize=9, ncols=1 + lines // 5
+            )
         files.append(out / f"{name}.png")
         try:
             out.mkdir(parents=True, exist_ok=True)
@@ -122,7 +125,7 @@ def _weight(axes: Axes, runs: list[Run]) -> None:
             drawn += shares
     if any(drawn) or not drawn:  # not, as with --l1 0, zeros alone
         axes.set_yscale("log", nonpositive="mask")
-    axes.set_ylabel("weight of the l1 objective (share of the sum)")
+    axes.set_ylabel("weight of objective 1 (share of the sum)")
 
 
 def _groups(run: Run) -> dict[str, dict[int, list[float]]]:

@@ -93,7 +93,7 @@ def test_resolved_defaults(optimizer, dataset):
         learning_rate=rate,
         decay=rate / epochs if sgd_like else 0.0,
         momentum=0.9 if sgd_like else None,
-        l1=3e-4 if optimizer in BASELINES else None,
+        l1=0.03 if optimizer in BASELINES else None,
         weights=WEIGHTS if optimizer in ("madam", "mrmsprop") else None,
     )
     assert (resolved.batch_size, resolved.conv_l2) == (64, 1e-6)
