@@ -138,13 +138,15 @@ def test_the_help_of_inherited_options(capsys):
         assert len(text.split()) >= 5, text  # its name, its values, and some words
         if field.default is not None:
             assert f"default: {field.default}" in text
-        if field.name not in {"dataset", "epochs", "weights", "augment", "dtype"}:
+        own_texts = {"dataset", "epochs", "l1", "weights", "augment", "dtype"}
+        if field.name not in own_texts:
             said, same = (
                 part.partition("(default: ")[0] for part in (text, lenet[option])
             )
             assert said == same
     assert "CIFAR-10" in own["--dataset"]
     assert "default 125; 20 on the digits" in own["--epochs"]
+    assert "default 0.03" in own["--l1"]
     assert "default 0.9 0.1 for madam and mrmsprop, unless" in own["--weights"]
     assert "4 pixels of padding" in own["--augment"]
 
