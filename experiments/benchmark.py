@@ -218,14 +218,13 @@ def _jax_runner(
     order = np.random.default_rng(0).permutation(len(images))
     batches = len(images) // batch_size
     order = jnp.asarray(order[: batches * batch_size].reshape(batches, batch_size))
-    scale = functools.partial(scaled, mean=0.0, deviation=255.0)
     key = jax.random.key(0)
 
     def loop(params, model_state, opt_state, images, labels, steps):
         def step(number, carry):
             params, model_state, opt_state = carry
             chosen = order[number % batches]
-            batch = scale(images[chosen]), labels[chosen]
+            batch = scaled(images[chosen]), labels[chosen]
             (_, model_state), jac = gradients(
                 params, model_state, *batch, jax.random.fold_in(key, number)
             )
@@ -235,7 +234,7 @@ def _jax_runner(
         carry = params, model_state, opt_state
         return jax.lax.fori_loop(0, steps, step, carry)
 
-    model_state = jax.jit(model.init)(key, scale(images[:1]))
+    model_state = jax.jit(model.init)(key, scaled(images[:1]))
     params = {"params": model_state.pop("params")}
     state = [params, model_state, optimizer.init(params)]
     donated = jax.jit(loop, donate_argnums=(0, 1, 2))

@@ -67,11 +67,9 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         axes.set_xlabel("epoch")
         axes.grid(True, which="major", linewidth=0.4, alpha=0.6)
         axes.spines[["top", "right"]].set_visible(False)
-        if axes.get_legend_handles_labels()[0]:
-            lines = len(axes.get_legend_handles_labels()[0])
-            axes.legend(
-                framealpha=0.7, edgecolor="none", fontsize=9, ncols=1 + lines // 5
-            )
+        if lines := axes.get_legend_handles_labels()[0]:
+            columns = 1 + len(lines) // 5
+            axes.legend(framealpha=0.7, edgecolor="none", fontsize=9, ncols=columns)
         files.append(out / f"{name}.png")
         try:
             out.mkdir(parents=True, exist_ok=True)

@@ -32,13 +32,13 @@ def moments(images: np.ndarray) -> tuple[float, float]:
     return total / number, variance**0.5
 
 
-def scaled(images: jax.Array, mean: float, deviation: float) -> jax.Array:
-    """Images as floats, less a mean and divided by a deviation.
+def scaled(images: jax.Array, mean: float = 0.0, deviation: float = 255.0) -> jax.Array:
+    """Images as floats, less a mean and divided by a deviation; by default in [0, 1].
 
     Example:
       >>> import jax.numpy as jnp
       >>> from experiments.images import scaled
-      >>> print(scaled(jnp.array([255], jnp.uint8), 0, 255))
+      >>> print(scaled(jnp.array([255], jnp.uint8)))
       [1.]
     """
     return (images.astype(jnp.float32) - mean) / deviation

@@ -55,10 +55,10 @@ def compose(
       True
     """
     rate = schedule(config, steps_per_epoch)
-    links = [_multi_gradient(config, rate)]
-    if config.split:
-        dense, conv = _multi_gradient(config, rate), _multi_gradient(config, rate)
-        links = [optax.partition({"dense": dense, "conv": conv}, _groups)]
+    first = _multi_gradient(config, rate)
+    if config.split:  # the same for both groups, each with a state of its own
+        first = optax.partition({"dense": first, "conv": first}, _groups)
+    links = [first]
     if config.prune:
         where = KERNELS[config.prune_where]
         links.append(bopt.prune(config.threshold, where=where, regrow=config.regrow))

@@ -94,11 +94,20 @@ class Sparsity(NamedTuple):
     conv_layers: dict[str, bopt.sparsity.Count]
 
     @property
+    def conv_entries(self) -> int:
+        """Number of entries of the convolution kernels."""
+        return sum(count.entries for count in self.conv_layers.values())
+
+    @property
+    def conv_nonzeros(self) -> int:
+        """Number of those that are not 0."""
+        return sum(count.nonzeros for count in self.conv_layers.values())
+
+    @property
     def conv_sparsity(self) -> float | None:
-        """Share of zeros among the convolution kernels; None without any."""
-        entries = sum(count.entries for count in self.conv_layers.values())
-        left = sum(count.nonzeros for count in self.conv_layers.values())
-        return 1 - left / entries if entries else None
+        """Share of zeros among them; None without any."""
+        entries = self.conv_entries
+        return 1 - self.conv_nonzeros / entries if entries else None
 
 
 def sparsity(params: Any) -> Sparsity:
@@ -201,7 +210,7 @@ def summary(
       >>> summary["nonzero_dense"]
       2
     """
-    report, conv = sparsity.report, sparsity.conv_layers.values()
+    report = sparsity.report
     return {
         "dataset": dataset.name,
         "data_source": dataset.source,
@@ -215,8 +224,8 @@ def summary(
         "l1": report.dense.l1,
         "nonzero_dense": report.dense.nonzeros,
         "entries_dense": report.dense.entries,
-        "nonzero_conv": sum(count.nonzeros for count in conv),
-        "entries_conv": sum(count.entries for count in conv),
+        "nonzero_conv": sparsity.conv_nonzeros,
+        "entries_conv": sparsity.conv_entries,
         "nonzero_total": report.total.nonzeros,
         "entries_total": report.total.entries,
         "dense_sparsity": report.dense_sparsity,

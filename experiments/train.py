@@ -138,11 +138,11 @@ class Trainer:
         self._dataset, self._config = dataset, config
         start = time.perf_counter()
         self._arrays = jax.device_put((dataset.images, dataset.labels))
-        mean, deviation = 0.0, 255.0
+        scale = scaled
         if config.standardize:
             train = slice(dataset.train.start, dataset.train.stop)
             mean, deviation = moments(dataset.images[train])
-        scale = functools.partial(scaled, mean=mean, deviation=deviation)
+            scale = functools.partial(scaled, mean=mean, deviation=deviation)
         objectives = make_objectives(model, config)
         steps = make_steps(objectives, optimizer, scale, config)
         evaluate = make_evaluate(model, scale)
