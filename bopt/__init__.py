@@ -7,7 +7,7 @@
 The networks of the paper are in `bopt.models` (which needs Flax).
 """
 
-from bopt import sparsity
+from bopt import fronts, sparsity
 from bopt.objectives import l1, l2, value_and_jac
 from bopt.optimizers import madam, mrmsprop
 from bopt.pruning import PruneState, prune
@@ -22,6 +22,7 @@ __all__ = [
     "Weighting",
     "complement",
     "fixed",
+    "fronts",
     "l1",
     "l2",
     "logistic_decay",

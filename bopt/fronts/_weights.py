@@ -1,0 +1,135 @@
+"""Weights (w0, w1) of two objectives: checked, compared, and chosen to be new."""
+
+import math
+from collections.abc import Iterable
+
+from bopt.fronts.front import Front
+from bopt.fronts.points import Point
+
+Weights = tuple[float, float]
+
+_SAME = 1e-6  # relative: room for the rounding of whoever wrote the weights down
+_NEAR = 1e-2  # in log(w1 / w0): closer trainings differ by noise
+
+
+def checked(caller: str, weights: Iterable[Weights]) -> tuple[Weights, ...]:
+    """The weights as floats; ValueError if off the unit simplex, or there twice."""
+    pairs: list[Weights] = []
+    for given in weights:
+        pair = tuple(float(w) for w in given)
+        if len(pair) != 2 or not min(pair) >= 0 or not abs(sum(pair) - 1) <= _SAME:
+            raise ValueError(
+                f"{caller} got the weights {pair}; expected (w0, w1), neither "
+                "negative, with sum 1."
+            )
+        if any(_same(pair, other) for other in pairs):
+            raise ValueError(f"{caller} got the weights {pair} twice; leave one out.")
+        pairs.append(pair)
+    return tuple(pairs)
+
+
+def two_starts(caller: str, starts: Iterable[Weights]) -> tuple[Weights, ...]:
+    """The starts of a search, checked."""
+    pairs = checked(caller, starts)
+    if len(pairs) != 2:
+        raise ValueError(
+            f"{caller} got {len(pairs)} starts; expected two, between which it "
+            "searches, such as ((1.0, 0.0), (0.9, 0.1))."
+        )
+    return pairs
+
+
+def check_smallest(caller: str, smallest: float, starts: Iterable[Weights]) -> None:
+    """ValueError where no weight between the starts is above the smallest."""
+    bound = min(0.5, max(w1 for _, w1 in starts))
+    if not 0 < smallest < bound:
+        raise ValueError(
+            f"{caller} got smallest={smallest}; expected 0 < smallest < {bound}, so "
+            "that there are weights between it and the starts."
+        )
+
+
+def means(front: Front) -> Front:
+    """One point for each weights, sorted by w1: the order of training is no matter."""
+    for point in front:
+        if len(point.weights) != 2 or len(point.objectives) != 2:
+            raise ValueError(
+                f"A search got the point {point.name!r}, of {len(point.weights)} "
+                f"weights and {len(point.objectives)} objectives; expected two of each."
+            )
+    return Front(sorted(front.means(), key=lambda point: point.weights[1]))
+
+
+def untried(weights: Iterable[Weights], points: Front) -> tuple[Weights, ...]:
+    """Those of the weights that no point has."""
+    return tuple(
+        pair for pair in weights if not any(_same(pair, p.weights) for p in points)
+    )
+
+
+def propose(
+    intervals: Iterable[Iterable[float]], points: Front, starts: tuple[Weights, ...]
+) -> tuple[Weights, ...]:
+    """New weights, at most one for each interval.
+
+    Args:
+      intervals: for each interval, the candidates for its w1, the preferred first.
+      points: what has been tried.
+      starts: two weights.
+
+    Returns:
+      For each interval the first candidate that lies between the starts and is near
+      to nothing tried or proposed so far; none, if there is no such candidate.
+    """
+    tried = [log_ratio(point.weights) for point in points]
+    proposed = []
+    for candidates in intervals:
+        for w1 in candidates:
+            # NaN, the normal of a segment to infinity, is between nothing.
+            if not between(w1, starts[0], starts[1]):
+                continue
+            weights = (1 - w1, w1)
+            ratio = log_ratio(weights)
+            if all(abs(ratio - other) > _NEAR for other in tried):
+                tried.append(ratio)
+                proposed.append(weights)
+                break
+    return tuple(proposed)
+
+
+def normal(p: Point, q: Point) -> float:
+    """w1 of the weights for which two points have the same weighted sum."""
+    a, b = (abs(x - y) for x, y in zip(p.objectives, q.objectives, strict=True))
+    return a / (a + b)
+
+
+def pair(point: Point) -> Weights:
+    """The weights of a point, as two."""
+    w0, w1 = point.weights
+    return w0, w1
+
+
+def between(w1: float, p: Weights, q: Weights) -> bool:
+    """Whether it lies strictly between the w1 of two weights."""
+    low, high = sorted((p[1], q[1]))
+    return low < w1 < high
+
+
+def log_ratio(weights: tuple[float, ...], smallest: float = 0.0) -> float:
+    """log(w1 / w0), where a weight below `smallest` stands for it; so does a 0."""
+    w0, w1 = (max(w, smallest) for w in weights)
+    if w0 == 0 or w1 == 0:
+        return math.inf if w0 == 0 else -math.inf
+    return math.log(w1) - math.log(w0)
+
+
+def from_log_ratio(ratio: float) -> float:
+    """w1, from log(w1 / w0)."""
+    return 1 / (1 + math.exp(-ratio))
+
+
+def _same(p: tuple[float, ...], q: tuple[float, ...]) -> bool:
+    return all(
+        math.isclose(a, b, rel_tol=_SAME, abs_tol=1e-12)
+        for a, b in zip(p, q, strict=True)
+    )

@@ -1,0 +1,85 @@
+"""Continuation: walking a front from one trained network to the next."""
+
+import math
+
+import jax
+
+from bopt.fronts.front import Front
+from bopt.fronts.searches import Batch, Search
+
+
+def continuation(
+    number: int = 20,
+    start: float = 1.5e-4,
+    smallest: float = 3e-5,
+    largest: float = 3e-3,
+) -> Search:
+    """Walks along the front in both directions, each network from its neighbour.
+
+    The first network is trained from scratch, in the middle. From it one walk leads to
+    ever larger weights of the second objective, one to ever smaller: each training
+    starts from the parameters of the one before (`Batch.warm_starts`) and needs to
+    correct them only, in a fraction of the epochs and with smaller steps. With steps
+    below the pruning threshold, pruned weights stay pruned; so the second walk gains
+    accuracy at the sparsity of the start, rather than weights.
+
+    Args:
+      number: of weights in all, w1 being spaced geometrically in each direction.
+      start: w1 of the first.
+      smallest: w1 where one walk ends.
+      largest: w1 where the other one ends.
+
+    Returns:
+      A search whose batches are the next weights in each direction. A walk ends early
+      where a training diverges.
+
+    Raises:
+      ValueError: `number` below 1, or not 0 < smallest < start < largest < 1.
+
+    Example:
+      >>> import jax
+      >>> from bopt.fronts import Front, Point, continuation
+      >>> search = continuation(3, start=0.1, smallest=0.05, largest=0.2)
+      >>> first = Point((0.9, 0.1), (0.0, 1.0))
+      >>> batch = search(Front([first]), jax.random.key(0))
+      >>> batch.weights
+      ((0.8, 0.2), (0.95, 0.05))
+      >>> batch.warm_starts
+      ((0.9, 0.1), (0.9, 0.1))
+
+    Source: predictor and corrector of C. Hillermeier, *Nonlinear multiobjective
+    optimization* (2001), with the network before as the prediction.
+    """
+    if number < 1 or not 0 < smallest < start < largest < 1:
+        raise ValueError(
+            f"continuation got number={number}, start={start}, smallest={smallest}, "
+            f"largest={largest}; expected number >= 1 and 0 < smallest < start < "
+            "largest < 1."
+        )
+    walks = [
+        _walk(start, end, steps)
+        for end, steps in ((largest, number // 2), (smallest, (number - 1) // 2))
+    ]
+
+    def search(front: Front, key: jax.Array) -> Batch:
+        del key
+        alive = {p.weights: not math.isnan(sum(p.objectives)) for p in front.means()}
+        if walks[0][0] not in alive:
+            return Batch((walks[0][0],))
+        steps = []
+        for walk in walks:
+            done = next((n for n, w in enumerate(walk) if w not in alive), len(walk))
+            if done < len(walk) and alive[walk[done - 1]]:
+                steps.append((walk[done], walk[done - 1]))
+        if not steps:
+            return Batch((), "both walks have come to their ends")
+        weights, warm_starts = zip(*steps, strict=True)
+        return Batch(weights, warm_starts=warm_starts)
+
+    return search
+
+
+def _walk(start: float, end: float, steps: int) -> list[tuple[float, float]]:
+    """The weights of a walk, from its start."""
+    w1 = [start * (end / start) ** (step / steps) for step in range(1, steps + 1)]
+    return [(1 - w, w) for w in [start, *w1]]

@@ -1,0 +1,303 @@
+"""Searches of a Pareto front: from the points so far to the weights to train next.
+
+A search is a function ``(front, key) -> Batch``. It keeps nothing between calls: what
+it proposes follows from the points alone, in whatever order they came, and from the
+key. So a search that was stopped goes on from its points, and several searches can
+share them. The points of several seeds count as one, their mean.
+
+A search of weights between points proposes none within 1 per cent (in w1 / w0) of
+weights already tried: a training repeated there would show noise. Hence each search
+ends, even if every training goes on to improve the front.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from bopt.fronts import _weights
+from bopt.fronts._weights import Weights
+from bopt.fronts.front import Front
+from bopt.fronts.grids import geometric
+from bopt.fronts.points import Point
+
+_STARTS = ((1.0, 0.0), (0.9, 0.1))
+_CANDIDATES = 16  # random weights to choose from, for one that is new
+
+
+class Batch(NamedTuple):
+    """What a search wants trained next.
+
+    Attributes:
+      weights: the weights (w0, w1) of each training, on the unit simplex; none: the
+        search has ended.
+      reason: why it ended; empty as long as there are weights.
+      warm_starts: for each training, the weights of the one whose parameters it starts
+        from; none: all start from scratch.
+
+    Example:
+      >>> from bopt.fronts import Batch
+      >>> Batch(((1.0, 0.0), (0.9, 0.1))).reason
+      ''
+    """
+
+    weights: tuple[Weights, ...]
+    reason: str = ""
+    warm_starts: tuple[Weights, ...] = ()
+
+
+Search = Callable[[Front, jax.Array], Batch]
+
+
+def grid(weights: Iterable[Weights] = geometric()) -> Search:
+    """The weights of a list, in one batch.
+
+    Args:
+      weights: different points (w0, w1) of the unit simplex, for example
+        `geometric()` or `ORIGINAL_WEIGHTS`.
+
+    Returns:
+      A search: those of the list that have not been tried; then nothing.
+
+    Raises:
+      ValueError: no weights, weights off the unit simplex, or the same ones twice.
+
+    Example:
+      >>> import jax
+      >>> from bopt.fronts import Front, Point, grid
+      >>> search = grid([(1.0, 0.0), (0.9, 0.1)])
+      >>> front = Front([Point((1.0, 0.0), (0.04, 5000.0))])
+      >>> search(front, jax.random.key(0))
+      Batch(weights=((0.9, 0.1),), reason='', warm_starts=())
+    """
+    listed = _weights.checked("grid", weights)
+    if not listed:
+        raise ValueError("grid got no weights; expected at least one pair (w0, w1).")
+
+    def search(front: Front, key: jax.Array) -> Batch:
+        del key
+        missing = _weights.untried(listed, _weights.means(front))
+        return _batch(missing, "all weights of the list have been tried")
+
+    return search
+
+
+def bisection(
+    starts: Iterable[Weights] = ((1.0, 0.0), (0.997, 0.003)),
+    spacing: Literal["geometric", "arithmetic"] = "geometric",
+    smallest: float = 3e-5,
+) -> Search:
+    """Weights half way between those of neighbours on the hull of the front.
+
+    Where the point half way is no vertex of the hull, because it diverged, overfits or
+    is as dead as one of its neighbours, a quarter and three quarters of the way are
+    tried before the interval is left. The starts stay neighbours of the hull's ends
+    when other points dominate them: a network trained without l1 norm overfits, so
+    that on validation data it is often dominated, and yet the most accurate networks
+    have weights close to its own.
+
+    Args:
+      starts: two points (w0, w1) of the unit simplex, which are trained first and
+        between which all others lie.
+      spacing: ``"geometric"``: half way in log(w1 / w0), where weights below
+        `smallest`, such as the 0 of (1, 0), count as `smallest`. ``"arithmetic"``:
+        half way in w1, as the original, whose weights are those of directions.
+      smallest: no weight below this is proposed, other than the starts'.
+
+    Returns:
+      A search: the starts, then batches of at most one for each two neighbours.
+
+    Raises:
+      ValueError: starts off the unit simplex, or not two different ones; an unknown
+        `spacing`; `smallest` not between 0 and the weights of the starts.
+
+    Example:
+      >>> import jax
+      >>> from bopt.fronts import Front, Point, bisection
+      >>> points = Point((1.0, 0.0), (0.04, 5e3)), Point((0.997, 0.003), (0.12, 50.0))
+      >>> batch = bisection()(Front(points), jax.random.key(0))
+      >>> [round(w1, 5) for _, w1 in batch.weights]
+      [0.0003]
+
+    Source: M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr (arXiv 2008.13590),
+    section 5; the geometric spacing, the quarters, and starts that stay, are ours.
+    """
+    first = _weights.two_starts("bisection", starts)
+    low, high = sorted(first, key=lambda pair: pair[1])
+    if spacing not in ("geometric", "arithmetic"):
+        raise ValueError(
+            f"bisection got spacing={spacing!r}; expected 'geometric' or 'arithmetic'."
+        )
+    _weights.check_smallest("bisection", smallest, first)
+
+    def candidates(p: Weights, q: Weights) -> Iterator[float]:
+        for share in (0.5, 0.25, 0.75):
+            if spacing == "arithmetic":
+                w1 = p[1] + share * (q[1] - p[1])
+            else:
+                a, b = (_weights.log_ratio(pair, smallest) for pair in (p, q))
+                w1 = _weights.from_log_ratio(a + share * (b - a))
+            if smallest < w1 < 1 - smallest and _weights.between(w1, p, q):
+                yield w1
+
+    def search(front: Front, key: jax.Array) -> Batch:
+        del key
+        points = _weights.means(front)
+        if missing := _weights.untried(first, points):
+            return Batch(missing)
+        hull = [_weights.pair(point) for point in points.hull()]
+        if not hull:
+            return Batch((), "all trainings diverged")
+        intervals = (candidates(p, q) for p, q in pairwise([low, *hull, high]))
+        return _batch(
+            _weights.propose(intervals, points, first),
+            "no two neighbours have new weights half way between them, nor at a quarter",
+        )
+
+    return search
+
+
+def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
+    """Weights that are the normals of the segments between neighbours on the hull.
+
+    The weighted sum with a segment's normal is the same at both its ends, so that a
+    training finds a point below the segment, or there is none and the segment is
+    finished. If trainings are exact, that finds all vertices of the hull between the
+    starts, but for those that only weights within 1 per cent of others tried would
+    find. The weights are in units of the objectives: they suit the weighted sum
+    proper, not a weighted sum of directions.
+
+    Args:
+      starts: two points (w0, w1) of the unit simplex, which are trained first and
+        between which all others lie.
+
+    Returns:
+      A search: the starts, then the normal of each segment that is not finished.
+
+    Raises:
+      ValueError: starts off the unit simplex, or not two different ones.
+
+    Example:
+      >>> import jax
+      >>> from bopt.fronts import Front, Point, dichotomic
+      >>> points = Point((1.0, 0.0), (0.0, 99.0)), Point((0.9, 0.1), (1.0, 0.0))
+      >>> dichotomic()(Front(points), jax.random.key(0))
+      Batch(weights=((0.99, 0.01),), reason='', warm_starts=())
+
+    Source: Y. P. Aneja, K. P. K. Nair, *Bicriteria transportation problem*, Management
+    Science 25 (1979); arXiv 2008.13590, section 5.
+    """
+    first = _weights.two_starts("dichotomic", starts)
+
+    def search(front: Front, key: jax.Array) -> Batch:
+        del key
+        points = _weights.means(front)
+        if stop := _no_segments(first, points):
+            return stop
+        intervals = ([_weights.normal(p, q)] for p, q in pairwise(points.hull()))
+        return _batch(
+            _weights.propose(intervals, points, first),
+            "no segment between neighbours has a new normal",
+        )
+
+    return search
+
+
+def stochastic_dichotomic(
+    starts: Iterable[Weights] = _STARTS, smallest: float = 3e-5, draws: int = 2
+) -> Search:
+    """Dichotomic search that goes on with random weights where the normal is not new.
+
+    No training is exact: there may be points below a segment whose normal found
+    none. So the segment is given random weights between those of its ends, uniform in
+    log(w1 / w0), until `draws` weights that lie between these have failed to be
+    vertices of the hull; the normal is one of them, if it lies there.
+
+    Args:
+      starts: two points (w0, w1) of the unit simplex, which are trained first and
+        between which all others lie.
+      smallest: no random weight lies below; normals may.
+      draws: after so many failures a segment is given up.
+
+    Returns:
+      A search: the starts, then for each segment its normal, else a random weight.
+      Another key draws other weights.
+
+    Raises:
+      ValueError: starts off the unit simplex, or not two different ones; `smallest`
+        not between 0 and the weights of the starts; `draws` below 1.
+
+    Example:
+      >>> import jax
+      >>> from bopt.fronts import Front, Point, stochastic_dichotomic
+      >>> points = Point((1.0, 0.0), (0.0, 99.0)), Point((0.9, 0.1), (1.0, 0.0))
+      >>> failed = Point((0.99, 0.01), (2.0, 99.0))
+      >>> search, key = stochastic_dichotomic(), jax.random.key(0)
+      >>> search(Front(points), key).weights
+      ((0.99, 0.01),)
+      >>> ((w0, w1),) = search(Front([*points, failed]), key).weights
+      >>> 3e-5 < w1 < 0.1
+      True
+
+    Source: arXiv 2008.13590, section 5, after Y. P. Aneja, K. P. K. Nair, *Bicriteria
+    transportation problem*, Management Science 25 (1979).
+    """
+    first = _weights.two_starts("stochastic_dichotomic", starts)
+    _weights.check_smallest("stochastic_dichotomic", smallest, first)
+    if draws < 1:
+        raise ValueError(
+            f"stochastic_dichotomic got draws={draws}; expected at least 1. "
+            "Without random weights, this is dichotomic."
+        )
+
+    def search(front: Front, key: jax.Array) -> Batch:
+        points = _weights.means(front)
+        if stop := _no_segments(first, points):
+            return stop
+        hull = points.hull()
+        failed = {point.weights for point in points} - {v.weights for v in hull}
+
+        def candidates(number: int, p: Point, q: Point) -> Iterator[float]:
+            yield _weights.normal(p, q)
+            ends = _weights.pair(p), _weights.pair(q)
+            if sum(_weights.between(w1, *ends) for _, w1 in failed) < draws:
+                yield from draw(jax.random.fold_in(key, number), *ends)
+
+        segments = enumerate(pairwise(hull))
+        intervals = (candidates(number, p, q) for number, (p, q) in segments)
+        return _batch(
+            _weights.propose(intervals, points, first),
+            "no segment between neighbours has a new normal, and random weights "
+            "between them find nothing better",
+        )
+
+    def draw(key: jax.Array, p: Weights, q: Weights) -> list[float]:
+        a, b = (_weights.log_ratio(pair, smallest) for pair in (p, q))
+        # float32 whatever the configuration, which must not change what is drawn.
+        shares = jax.random.uniform(key, (_CANDIDATES,), jnp.float32).tolist()
+        drawn = (_weights.from_log_ratio(a + share * (b - a)) for share in shares)
+        return [w1 for w1 in drawn if _weights.between(w1, p, q)]
+
+    return search
+
+
+def _batch(weights: tuple[Weights, ...], reason: str) -> Batch:
+    return Batch(weights, "" if weights else reason)
+
+
+def _no_segments(starts: tuple[Weights, ...], points: Front) -> Batch | None:
+    """What to do before there are two vertices; None as soon as there are."""
+    if missing := _weights.untried(starts, points):
+        return Batch(missing)
+    hull = points.hull()
+    if not hull:
+        return Batch((), "all trainings diverged")
+    if len(hull) == 1:
+        return Batch(
+            (),
+            f"a single point, of weights {hull[0].weights}, is left: the others are no "
+            "better in any objective, or diverged",
+        )
+    return None
