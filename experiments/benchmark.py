@@ -1,12 +1,16 @@
 """What a training step costs, measured side by side.
 
     python -m experiments.benchmark [--model vgg] [--device-info]
+    python -m experiments.benchmark front
 
-Prints a row an optimizer: milliseconds a step (median over repeats, taken in turns, so
-that all suffer alike from what else the machine does) and its ratio to the first row,
-Adam or RMSprop without a second objective (median of the repeats' ratios); and the
-memory that XLA plans for the program, its peak, images included. PyTorch and TorchJD
-are measured on LeNet-5, too, where the `bench` extra is installed.
+The first prints a row an optimizer: milliseconds a step (median over repeats, taken in
+turns, so that all suffer alike from what else the machine does) and its ratio to the
+first row, Adam or RMSprop without a second objective (median of the repeats' ratios);
+and the memory that XLA plans for the program, its peak, images included. PyTorch and
+TorchJD are measured on LeNet-5, too, where the `bench` extra is installed.
+
+The second prints a row for each number of networks that train as one program:
+milliseconds a step and network, and the ratio to one network that trains alone.
 """
 
 import dataclasses
@@ -25,17 +29,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import tyro
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 import bopt
 from bopt.models import VGG, LeNet5
-from experiments import data
+from experiments import benchmark_front, data
 from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, Config, ConfigError, parse
 from experiments.images import scaled
+from experiments.networks import use_all_cores
 from experiments.steps import make_objectives
+from experiments.train import steps_per_epoch
 
 # Runs so many steps and waits for them.
 Runner = Callable[[int], None]
@@ -43,14 +50,19 @@ Runner = Callable[[int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measures a training step of a network under each optimizer, side by side."""
+    """Measures a training step, side by side: of a network under each optimizer, or of
+    many networks as one program."""
 
+    what: tyro.conf.Positional[Literal["step", "front"]] = "step"
+    """step: one network under each optimizer; front: many networks."""
     model: Literal["lenet5", "vgg"] = "lenet5"
     """The network."""
     batch_size: Annotated[int | None, INT] = None
     """Images a step (default 32 for lenet5, 64 for vgg)."""
     steps: Annotated[int | None, INT] = None
     """Steps a repeat (default 200 for lenet5, 4 for vgg)."""
+    networks: tuple[int, ...] | None = None
+    """So many at once, for front (default 1 4 16; on accelerators also 64 256)."""
     repeats: int = 15
     """Repeats, taken in turns by all optimizers."""
     device_info: bool = False
@@ -97,6 +109,9 @@ def main() -> int:
         return 2
     if options.device_info:
         console.print(_device_info(), highlight=False, soft_wrap=True)
+    if options.what == "front":
+        _measure_front(options, network, digits, steps, batch_size, console)
+        return 0
     makers = _jax_makers(network, digits, batch_size)
     if options.model == "lenet5" and importlib.util.find_spec("torchjd"):
         from experiments import benchmark_torch
@@ -113,6 +128,31 @@ def main() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     console.print(f"peak memory of this process: {peak:,.0f} MiB", highlight=False)
     return 0
+
+
+def _measure_front(
+    options: Options,
+    network: Network,
+    dataset: data.Dataset,
+    steps: int,
+    batch_size: int,
+    console: Console,
+) -> None:
+    numbers = options.networks
+    if numbers is None:
+        numbers = (1, 4, 16) + (64, 256) * (jax.default_backend() != "cpu")
+    config = dataclasses.replace(
+        network.config, batch_size=batch_size, optimizer=network.plain[0]
+    )
+    runners, memory = {}, {}
+    makers = benchmark_front.makers(network.module, config, dataset, numbers)
+    for name, make in makers.items():
+        runners[name], memory[name] = make()
+        runners[name](3)  # by then the trainer knows its pace
+    per_epoch = steps_per_epoch(dataset, batch_size)
+    times = _measure(runners, max(1, steps // per_epoch), options.repeats)
+    title = f"{network.title}, batch {batch_size}, {jax.device_count()} devices"
+    console.print(benchmark_front.table(times, memory, per_epoch, title))
 
 
 class Cost(NamedTuple):
@@ -264,4 +304,5 @@ def _device_info() -> str:
 
 
 if __name__ == "__main__":
+    use_all_cores()
     sys.exit(main())

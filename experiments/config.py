@@ -110,12 +110,13 @@ class ConfigError(ValueError):
     """Options that do not fit; the message names them and what fits."""
 
 
-AnyConfig = TypeVar("AnyConfig")
+AnyOptions = TypeVar("AnyOptions")
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def parse(
-    config: type[AnyConfig], prog: str, args: Sequence[str] | None = None
-) -> AnyConfig:
+    config: type[AnyOptions], prog: str, args: Sequence[str] | None = None
+) -> AnyOptions:
     """Reads a configuration from the command line.
 
     Args:
@@ -136,7 +137,7 @@ def parse(
     return tyro.cli(config, prog=f"python -m experiments.{prog}", args=words)
 
 
-def resolve(config: Config, dataset: str) -> Config:
+def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
     """Fills in the defaults that depend on other options, and checks them together.
 
     Args:

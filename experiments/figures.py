@@ -3,7 +3,9 @@
     python -m experiments.figures RUN_DIR [RUN_DIR ...] [--out DIR]
 
 Four figures: accuracy, loss, the weight of the second objective, and the nonzero dense
-weights that are left. A run on its own also shows its three splits and its layers.
+weights that are left. A run on its own also shows its three splits and its layers. Of
+a Pareto front on its own: its points, the search level by level, and the four figures
+of the knee once it is trained in full.
 """
 
 import dataclasses
@@ -11,35 +13,29 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import tyro
 from matplotlib.axes import Axes
 
 from experiments.config import parse
+from experiments.front_figures import draw_front
 from experiments.run_directory import Run, RunDirectoryError, read
-
-# Okabe and Ito's colours, told apart by colour-blind readers; the dashes and markers
-# tell them apart in black and white.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_DASHES = ("-", "--", "-.", ":")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from experiments.style import COLORS, DASHES, MARKERS, plt, save, tidy
 
 
 def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     """Draws the figures of one run, or of several for comparison.
 
     Args:
-      paths: run directories, finished or not.
+      paths: run directories, finished or not. That of a Pareto front, alone, gives
+        the front's figures, too; among several it stands for its knee, trained in full.
       out: the folder for the PNG files; made if it is not there.
 
     Returns:
       The files written.
 
     Raises:
-      RunDirectoryError: a folder that holds no run, or a file that cannot be written.
+      RunDirectoryError: a folder that holds no run, or, in a comparison, a front whose
+        knee is not yet trained in full; a file that cannot be written.
 
     Example:
       >>> from experiments.figures import draw
@@ -49,8 +45,19 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     """
     if not paths:
         raise RunDirectoryError("No run directory to draw.")
+    out, files = Path(out), []
+    fronts = [path for path in map(Path, paths) if (path / "front.csv").is_file()]
+    untrained = [path for path in fronts if not (path / "metrics.jsonl").is_file()]
+    if fronts and len(paths) == 1:
+        files += draw_front(paths[0], out)
+        if untrained:
+            return files
+    elif untrained:
+        raise RunDirectoryError(
+            f"{untrained[0]} cannot be compared: it holds a Pareto front whose knee is "
+            "not yet trained in full (it has no metrics.jsonl). Draw it alone."
+        )
     runs = [read(path) for path in paths]
-    out = Path(out)
     title = " / ".join(dict.fromkeys(run.config["dataset_title"] for run in runs))
     panels: dict[str, Callable[[Axes, list[Run]], None]] = {
         "accuracy": _accuracy,
@@ -58,29 +65,17 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
         "weight": _weight,
         "nonzeros": _nonzeros,
     }
-    files = []
     for name, panel in panels.items():
         figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
         panel(axes, runs)
         subject = runs[0].config["optimizer"] if len(runs) == 1 else "comparison"
         axes.set_title(f"{title}: {subject}", fontsize=11)
         axes.set_xlabel("epoch")
-        axes.grid(True, which="major", linewidth=0.4, alpha=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         if lines := axes.get_legend_handles_labels()[0]:
             columns = 1 + len(lines) // 5
             axes.legend(framealpha=0.7, edgecolor="none", fontsize=9, ncols=columns)
-        files.append(out / f"{name}.png")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            figure.savefig(files[-1], dpi=160)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"Cannot write {files[-1]}: {error.strerror or error}. The runs are "
-                "intact: draw again with python -m experiments.figures."
-            ) from error
-        finally:
-            plt.close(figure)
+        files.append(save(figure, out / f"{name}.png"))
     return files
 
 
@@ -183,9 +178,9 @@ def _line(
     axes.plot(
         epochs,
         values,
-        color=_COLORS[color % len(_COLORS)],
-        linestyle=_DASHES[number % len(_DASHES)],
-        marker=_MARKERS[number % len(_MARKERS)],
+        color=COLORS[color % len(COLORS)],
+        linestyle=DASHES[number % len(DASHES)],
+        marker=MARKERS[number % len(MARKERS)],
         markersize=4,
         markevery=max(1, len(epochs) // 10),
         linewidth=1.6,
@@ -199,7 +194,8 @@ def _name(run: Run) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Draws the figures of one run, or several runs over each other."""
+    """Draws the figures of one run, or several runs over each other; or of one Pareto
+    front."""
 
     run_dirs: tyro.conf.Positional[tuple[str, ...]]
     """Run directories, as an experiment wrote them."""

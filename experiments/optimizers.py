@@ -34,7 +34,7 @@ def schedule(config: Config, steps_per_epoch: int) -> optax.Schedule:
 
 
 def compose(
-    config: Config, steps_per_epoch: int
+    config: Config, steps_per_epoch: int, weights: jax.Array | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The whole optimizer, from a jacobian to an update with exact zeros.
 
@@ -55,7 +55,7 @@ def compose(
       True
     """
     rate = schedule(config, steps_per_epoch)
-    first = _multi_gradient(config, rate)
+    first = _multi_gradient(config, rate, weights)
     if config.split:  # the same for both groups, each with a state of its own
         first = optax.partition({"dense": first, "conv": first}, _groups)
     links = [first]
@@ -72,8 +72,8 @@ def _groups(tree):
     return jax.tree.map(lambda is_dense: "dense" if is_dense else "conv", dense)
 
 
-def _multi_gradient(config: Config, rate: optax.Schedule):
-    weighting = _weighting(config)
+def _multi_gradient(config: Config, rate: optax.Schedule, weights):
+    weighting = _weighting(config) if weights is None else bopt.fixed(weights)
     weigh_by = config.weigh_by or "gradients"
     match config.optimizer:
         case "madam":

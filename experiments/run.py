@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -39,15 +40,33 @@ def main(experiment: str, config: Config, model: Any) -> int:
       error: --epochs is -1; expected a finite number, at least 0.
       2
     """
+    return exit_code(lambda: run(experiment, config, model))
+
+
+def exit_code(program: Callable[[], Any], unit: str = "epochs") -> int:
+    """Runs a program; what can go wrong becomes a message and an exit code.
+
+    Args:
+      program: a function without arguments.
+      unit: what is intact of an interrupted run.
+
+    Returns:
+      See `main`.
+
+    Example:
+      >>> from experiments.run import exit_code
+      >>> exit_code(lambda: None)
+      0
+    """
     try:
-        run(experiment, config, model)
+        program()
     except (ConfigError, data.DataError) as error:
         return _failed(f"error: {error}", 2)
     except (RunDirectoryError, NonFiniteError) as error:
         return _failed(f"error: {error}", 1)
     except interrupts.Interrupted as interrupt:
         return _failed(
-            f"Stopped by {interrupt}: the run is unfinished; the epochs finished "
+            f"Stopped by {interrupt}: the run is unfinished; the {unit} finished "
             "before are intact.",
             interrupt.code,
         )
@@ -88,6 +107,39 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     resolve(config, config.dataset)  # mistakes are told before the data are sought
     # Paths and reasons are shown as they are, whatever brackets and colons they hold.
     console = Console(markup=False, emoji=False)
+    dataset = load(config, console)
+    config = resolve(config, dataset.name)
+    steps = steps_per_epoch(dataset, config.batch_size)
+    directory = RunDirectory.create(config.out, experiment)
+    directory.write_config(records.config(experiment, config, dataset))
+    with interrupts.deferred() as check:
+        trainer = Trainer(model, compose(config, steps), dataset, config)
+        summary, row = train(directory, config, dataset, trainer, console, check, start)
+        if config.figures:
+            figures.draw([directory.path], directory.path / "figures")
+    title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
+    print_summary(console, summary, row, title)
+    console.print(f"Written to {directory.path}", highlight=False, soft_wrap=True)
+    return directory
+
+
+def load(config: Config, console: Console) -> data.Dataset:
+    """Finds the data set, and says which it is.
+
+    Args:
+      config: the options as given.
+      console: where to.
+
+    Raises:
+      data.DataError: it cannot be had.
+
+    Example:
+      >>> from rich.console import Console
+      >>> from experiments.config import Config
+      >>> from experiments.run import load
+      >>> load(Config(dataset="digits"), Console(quiet=True)).name
+      'digits'
+    """
     preferred = config.PREFERRED
     dataset = data.load(
         config.dataset, config.data_dir, config.train_size, preferred=preferred
@@ -100,24 +152,10 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
         highlight=False,
         soft_wrap=True,
     )
-    config = resolve(config, dataset.name)
-    steps = steps_per_epoch(dataset, config.batch_size)
-    directory = RunDirectory.create(config.out, experiment)
-    directory.write_config(records.config(experiment, config, dataset))
-    with interrupts.deferred() as check:
-        trainer = Trainer(model, compose(config, steps), dataset, config)
-        summary, row = _train(
-            directory, config, dataset, trainer, console, check, start
-        )
-        if config.figures:
-            figures.draw([directory.path], directory.path / "figures")
-    title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
-    print_summary(console, summary, row, title)
-    console.print(f"Written to {directory.path}", highlight=False, soft_wrap=True)
-    return directory
+    return dataset
 
 
-def _train(
+def train(
     directory: RunDirectory,
     config: Config,
     dataset: data.Dataset,
@@ -125,8 +163,26 @@ def _train(
     console: Console,
     check: Callable[[], None],
     start: float,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All epochs; returns the summary and the last row of the metrics."""
+    """All epochs of a run, into its directory.
+
+    Args:
+      directory: which holds the configuration already.
+      config: resolved options.
+      dataset: the images.
+      trainer: of one network, untrained.
+      console: where the progress is shown.
+      check: raises `Interrupted` when a signal has come.
+      start: when the run began, by `time.perf_counter`.
+      more: what the summary holds besides.
+
+    Returns:
+      The summary, and the last row of the metrics.
+
+    Raises:
+      RunDirectoryError, NonFiniteError, Interrupted: the epochs before are intact.
+    """
     epochs = config.epochs or 0
     steps = trainer.steps_per_epoch
     rate = schedule(config, steps)
@@ -155,7 +211,7 @@ def _train(
             sparsity=sparsity,
         )
         directory.append_metrics(row)
-        summary = records.summary(
+        summary = {**more} | records.summary(
             options=config,
             dataset=dataset,
             row=row,

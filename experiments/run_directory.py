@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import orbax.checkpoint as ocp
 
+from bopt.fronts import Front
+
 
 class RunDirectoryError(Exception):
     """A run directory that cannot be written or read; the message names the file."""
@@ -41,6 +43,19 @@ class RunDirectory:
         self.path = path
 
     @classmethod
+    def reopen(cls, path: str | Path) -> "RunDirectory":
+        """One that is there, to go on with. What a killed process left of a file that
+        is written whole or not at all is removed: the end of front.csv."""
+        directory = cls(Path(path))
+        file = directory.path / "front.csv"
+        try:
+            if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
+                os.truncate(file, content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise directory._not_written(file, error) from error
+        return directory
+
+    @classmethod
     def create(cls, out: str | None, experiment: str) -> "RunDirectory":
         """Makes a new run directory.
 
@@ -54,7 +69,7 @@ class RunDirectory:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
         try:
-            names = ("config.json", "metrics.jsonl", "summary.json")
+            names = ("config.json", "metrics.jsonl", "summary.json", "front.csv")
             taken = [name for name in names if (path / name).exists()]
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -81,24 +96,36 @@ class RunDirectory:
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl, whole or not at all."""
-        path = self.path / "metrics.jsonl"
-        line = (json.dumps(_nulled(row), allow_nan=False) + "\n").encode()
-        try:
-            with open(path, "ab", buffering=0) as file:
-                size = file.tell()
-                try:
-                    written = file.write(line)
-                    if written != len(line):
-                        file.write(line[written:])  # raises what stopped the first
-                except OSError:
-                    file.truncate(size)
-                    raise
-        except OSError as error:
-            raise self._not_written(path, error) from error
+        self._append("metrics.jsonl", json.dumps(_nulled(row), allow_nan=False) + "\n")
 
-    def save_model(self, params: Any) -> None:
-        """Saves the parameters, zeros included, into model/ (Orbax)."""
-        path = self.path / "model"
+    def load_model(self, name: str, like: Any) -> Any:
+        """Reads parameters that `save_model` saved.
+
+        Args:
+          name: the folder.
+          like: a tree of arrays, or of their shapes, as they were saved.
+        """
+        path = (self.path / name).absolute()
+        try:
+            with ocp.StandardCheckpointer() as checkpointer:
+                return checkpointer.restore(path, like)
+        except (OSError, ValueError) as error:
+            raise RunDirectoryError(f"Cannot read {path}: {error}") from error
+
+    def append_points(self, points: Front, front: Front) -> None:
+        """Appends to front.csv, whole or not at all; and writes front.json anew.
+
+        Args:
+          points: the new points.
+          front: all points, the new ones among them.
+        """
+        header = not (self.path / "front.csv").exists()
+        self._append("front.csv", points.to_csv(header=header))
+        self._replace("front.json", json.loads(front.to_json()))
+
+    def save_model(self, params: Any, name: str = "model") -> None:
+        """Saves the parameters, zeros included, into the folder `name` (Orbax)."""
+        path = self.path / name
         # What they would log of a full disk, tracebacks by the hundred lines, is said
         # below in one.
         logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
@@ -113,6 +140,21 @@ class RunDirectory:
         finally:
             for log, level in zip(logs, levels, strict=True):
                 log.setLevel(level)
+
+    def _append(self, name: str, text: str) -> None:
+        path, content = self.path / name, text.encode()
+        try:
+            with open(path, "ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    written = file.write(content)
+                    if written != len(content):
+                        file.write(content[written:])  # raises what stopped the first
+                except OSError:
+                    file.truncate(size)
+                    raise
+        except OSError as error:
+            raise self._not_written(path, error) from error
 
     def _replace(self, name: str, content: dict[str, Any]) -> None:
         path = self.path / name
@@ -199,6 +241,32 @@ config.json. Name a folder that an experiment wrote with --out.
         metrics,
         json.loads(summary.read_text()) if summary.is_file() else {},
     )
+
+
+def read_front(path: str | Path) -> Front:
+    """Reads the points of a front, finished or not.
+
+    Args:
+      path: the run directory.
+
+    Returns:
+      A `bopt.fronts.Front`; empty before the first training has ended.
+
+    Raises:
+      RunDirectoryError: a front.csv that cannot be read; the line is named.
+
+    Example:
+      >>> from experiments.run_directory import read_front
+      >>> len(read_front("nowhere"))
+      0
+    """
+    file = Path(path) / "front.csv"
+    if not file.is_file():
+        return Front()
+    try:
+        return Front.from_csv(file.read_text())
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"Cannot read {file}: {error}") from error
 
 
 def _free(path: Path) -> Path:

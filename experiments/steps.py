@@ -106,13 +106,37 @@ def make_objectives(model: Any, config: Config) -> list[Callable[..., Any]]:
     return [data_loss, complexity]
 
 
+def make_init(
+    model: Any, optimizer: optax.GradientTransformationExtraArgs, image: jax.Array
+) -> Callable[[jax.Array], Carry]:
+    """A function that starts a training: ``key -> carry``.
+
+    Args:
+      model: a Flax Linen module from (images, train) to logits.
+      optimizer: from a jacobian of two objectives to updates; it holds a `bopt.smgd`.
+      image: (1, H, W, C), of the shape that the network will be given.
+
+    Returns:
+      A function for `jax.jit`.
+    """
+
+    def init(key):
+        model_state = model.init(key, image)
+        params = {"params": model_state.pop("params")}
+        opt_state = optimizer.init(params)
+        sums = jax.tree.map(jnp.zeros_like, chosen_weights(opt_state))
+        return Carry(params, model_state, opt_state, jnp.zeros(2), sums, jnp.array(-1))
+
+    return init
+
+
 def make_steps(
     objectives: list[Callable[..., Any]],
     optimizer: optax.GradientTransformationExtraArgs,
     scale: Callable[[jax.Array], jax.Array],
     config: Config,
 ) -> Callable[..., Carry]:
-    """A function that trains: ``(carry, images, labels, order, key, epoch, start, stop)
+    """A function that trains: ``(carry, order, key, images, labels, epoch, start, stop)
     -> carry``.
 
     Steps `start` to `stop` of an `epoch` (all traced) whose images are taken in the
@@ -131,7 +155,7 @@ def make_steps(
     value_and_jac = bopt.value_and_jac(objectives, has_aux=True)
     batch_size = config.batch_size
 
-    def steps(carry, images, labels, order, key, epoch, start, stop):
+    def steps(carry, order, key, images, labels, epoch, start, stop):
         epoch_key = jax.random.fold_in(key, epoch)
 
         def step(number, carry):

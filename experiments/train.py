@@ -2,27 +2,28 @@
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.config import Config, ConfigError
 from experiments.data import Dataset
 from experiments.images import moments, scaled
+from experiments.networks import Network, make_mesh, over_networks, sharding
 from experiments.steps import (
     Carry,
-    chosen_weights,
     make_evaluate,
+    make_init,
     make_objectives,
     make_penalties,
     make_steps,
 )
 
+SPLITS = ("train", "validation", "test")
 TRAIN_EVALUATION = 10_000  # train metrics are taken on at most so many images
 CHUNK_SECONDS = 1.0  # between two looks at signals, finiteness and the clock
 
@@ -92,24 +93,33 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 class Trainer:
-    """Trains a network on two objectives, see `experiments.steps.make_objectives`.
+    """Trains a network on two objectives, see `experiments.steps.make_objectives`; or,
+    as one program, several networks that differ in seed and weights of the objectives.
 
     Everything is compiled when the trainer is made: one program for the steps,
-    however many, and one for evaluation.
+    however many, and one for evaluation. With `parallel`, one compilation serves all
+    the networks that it is told to `start`; what it holds and returns has a leading
+    axis over them.
 
     Args:
       model: a Flax Linen module from images (B, H, W, C) and `train` to logits. It may
         have batch statistics and dropout.
-      optimizer: from a jacobian of two objectives to updates.
+      optimizer: from a jacobian of two objectives to updates; with `parallel`, a
+        function from a network's weights, (2,) and traced, to that.
       dataset: the images; they are put on the device as they are (uint8).
       config: resolved options; the optimizer's are not looked at. An incomplete last
         batch of an epoch is left out.
+      parallel: train so many networks at once, rounded up to a multiple of the
+        devices, among which they are divided; None: one, of the seed in `config`.
 
     Attributes:
       params: the parameters as they are now.
       variables: the same with all else that the network needs, its batch statistics.
       steps_per_epoch: batches an epoch.
       seconds_compile: what initialisation and compilation took.
+      parallel: how many networks it trains at once.
+      memory: bytes that training needs on each device, as XLA plans them; None where
+        that is not known.
 
     Raises:
       ConfigError: a batch larger than the training set.
@@ -130,39 +140,52 @@ class Trainer:
     def __init__(
         self,
         model: Any,
-        optimizer: optax.GradientTransformationExtraArgs,
+        optimizer: Any,
         dataset: Dataset,
         config: Config,
+        parallel: int | None = None,
     ):
         self.steps_per_epoch = steps_per_epoch(dataset, config.batch_size)
         self._dataset, self._config = dataset, config
+        self._networks, self._mesh, self.parallel = None, None, 1
+        if parallel is not None:
+            self._mesh = make_mesh(parallel)
+            rows = -(-parallel // self._mesh.size) * self._mesh.size
+            self._networks = [Network(config.seed, (1.0, 0.0))] * rows
+            self.parallel = rows
         start = time.perf_counter()
-        self._arrays = jax.device_put((dataset.images, dataset.labels))
+        self._arrays = self._put((dataset.images, dataset.labels), split=False)
         scale = scaled
         if config.standardize:
             train = slice(dataset.train.start, dataset.train.stop)
             mean, deviation = moments(dataset.images[train])
             scale = functools.partial(scaled, mean=mean, deviation=deviation)
         objectives = make_objectives(model, config)
-        steps = make_steps(objectives, optimizer, scale, config)
-        evaluate = make_evaluate(model, scale)
         image = jnp.zeros((1, *dataset.images.shape[1:]))
 
-        def init(key):
-            model_state = model.init(key, image)
-            params = {"params": model_state.pop("params")}
-            opt_state = optimizer.init(params)
-            sums = jax.tree.map(jnp.zeros_like, chosen_weights(opt_state))
-            return Carry(
-                params, model_state, opt_state, jnp.zeros(2), sums, jnp.array(-1)
-            )
+        def optimizer_of(weights):
+            return optimizer(*weights) if weights else optimizer
 
-        self._key, order = jax.random.key(config.seed), jnp.asarray(self._order(1))
-        carry = jax.eval_shape(init, self._key)
+        def init(network):
+            _, key, *weights = network
+            return make_init(model, optimizer_of(weights), image)(key)
+
+        def steps(carry, network, *args):
+            order, key, *weights = network
+            run = make_steps(objectives, optimizer_of(weights), scale, config)
+            return run(carry, order, key, *args)
+
+        evaluate = make_evaluate(model, scale)
+        if self._mesh is not None:
+            init = over_networks(init, 1, self._mesh)
+            steps = over_networks(steps, 2, self._mesh)
+            evaluate = over_networks(evaluate, 2, self._mesh)
+        network = self._network(1)
+        carry = self._shapes(jax.eval_shape(init, network))
         lowered = [
-            jax.jit(init).lower(self._key),
+            jax.jit(init).lower(network),
             jax.jit(steps, donate_argnums=0).lower(
-                carry, *self._arrays, order, self._key, 1, 0, 0
+                carry, network, *self._arrays, 1, 0, 0
             ),
             jax.jit(evaluate).lower(
                 carry.params, carry.model_state, *self._arrays, 0, 0
@@ -170,10 +193,29 @@ class Trainer:
         ]
         with ThreadPoolExecutor() as pool:  # XLA compiles on several cores at once
             compiled = list(pool.map(lambda program: program.compile(), lowered))
-        init, self._steps, self._evaluate = compiled
-        self._carry = init(self._key)
+        self._init, self._steps, self._evaluate = compiled
+        self._carry = self._init(network)
         self.seconds_compile = time.perf_counter() - start
+        plan = self._steps.memory_analysis()
+        self.memory = plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
         self._chunk = 1  # grows until a chunk takes CHUNK_SECONDS
+
+    def start(self, networks: Sequence[Network]) -> None:
+        """Begins anew with other networks, at most `parallel` of them; if they are
+        fewer, the last is trained several times, for the program stays the same."""
+        assert self._networks is not None, "start is for a trainer with `parallel`"
+        rows = len(self._networks)
+        self._networks = [*networks, *[networks[-1]] * rows][:rows]
+        self._carry = self._init(self._network(1))
+
+    def load(self, variables: Sequence[Any]) -> None:
+        """Gives the networks that were started last these parameters and statistics,
+        one tree like a network's `variables` for each; the optimizer stays new."""
+        rows = [*variables, *[variables[-1]] * len(self._networks or ())]
+        rows = rows[: len(self._networks or ())]
+        stacked = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *rows))
+        params = {"params": stacked.pop("params")}
+        self._carry = self._carry._replace(params=params, model_state=stacked)
 
     @property
     def params(self) -> Any:
@@ -193,25 +235,24 @@ class Trainer:
           A `Progress` after each chunk, the last with all steps done.
 
         Raises:
-          NonFiniteError: an objective is NaN or infinite.
+          NonFiniteError: an objective is NaN or infinite; not with `parallel`, where
+            the other networks go on, and such a network's scores are NaN.
         """
-        order = jnp.asarray(self._order(number))
+        network = self._network(number)
         carry = self._carry
         carry = carry._replace(
-            objectives=jnp.zeros(2),
+            objectives=jnp.zeros_like(carry.objectives),
             weights=jax.tree.map(jnp.zeros_like, carry.weights),
         )
         done = 0
         while done < self.steps_per_epoch:
             end = min(done + self._chunk, self.steps_per_epoch)
             start = time.perf_counter()
-            carry = self._steps(
-                carry, *self._arrays, order, self._key, number, done, end
-            )
-            bad_step = int(carry.bad_step)  # waits for the device
+            carry = self._steps(carry, network, *self._arrays, number, done, end)
+            bad_step = np.asarray(carry.bad_step).tolist()  # waits for the device
             seconds = time.perf_counter() - start
             self._carry = carry
-            if bad_step >= 0:
+            if self._networks is None and bad_step >= 0:
                 raise NonFiniteError(
                     "The objectives are", number, bad_step + 1, self.steps_per_epoch
                 )
@@ -227,38 +268,59 @@ class Trainer:
                 seconds,
             )
 
-    def evaluate(self) -> dict[str, Scores]:
-        """Scores of the parameters on train (its first 10,000), validation and test."""
-        dataset = self._dataset
-        splits = {
-            "train": dataset.train[:TRAIN_EVALUATION],
-            "validation": dataset.validation,
-            "test": dataset.test,
-        }
-        carry = self._carry
-        return {
-            name: Scores(
-                *np.asarray(
-                    self._evaluate(
-                        carry.params,
-                        carry.model_state,
-                        *self._arrays,
-                        split.start,
-                        split.stop,
-                    )
-                ).tolist()
+    def evaluate(self, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
+        """Scores of the parameters.
+
+        Args:
+          splits: which of train (its first 10,000), validation and test.
+
+        Returns:
+          Split -> `Scores`; with `parallel`, split -> a list of them, one a network.
+        """
+        carry, scores = self._carry, {}
+        for name in splits:
+            split = getattr(self._dataset, name)
+            if name == "train":
+                split = split[:TRAIN_EVALUATION]
+            values = self._evaluate(
+                carry.params, carry.model_state, *self._arrays, split.start, split.stop
             )
-            for name, split in splits.items()
-        }
+            rows = np.asarray(values).tolist()
+            many = self._networks is not None
+            scores[name] = [Scores(*row) for row in rows] if many else Scores(*rows)
+        return scores
 
     def penalties(self) -> list[float]:
         """What the parameters add to the cross entropy in objective 0; objective 1."""
         return [float(penalty(self.params)) for penalty in make_penalties(self._config)]
 
-    def _order(self, epoch: int) -> np.ndarray:
+    def _network(self, epoch: int) -> tuple[jax.Array, ...]:
+        """What is a network's own in an epoch: its order of the images, its key, and
+        with `parallel` its weights."""
+        if self._networks is None:
+            seed = self._config.seed
+            return self._put((self._order(seed, epoch), jax.random.key(seed)))
+        orders = {own.seed: self._order(own.seed, epoch) for own in self._networks}
+        return self._put(
+            (
+                np.stack([orders[own.seed] for own in self._networks]),
+                jnp.stack([jax.random.key(own.seed) for own in self._networks]),
+                np.asarray([own.weights for own in self._networks], np.float32),
+            )
+        )
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
         """The epoch's images, shuffled; the same on every platform."""
-        generator = np.random.default_rng((self._config.seed, epoch))
+        generator = np.random.default_rng((seed, epoch))
         return generator.permutation(np.asarray(self._dataset.train, np.int32))
+
+    def _put(self, arrays: Any, split: bool = True) -> Any:
+        return jax.device_put(arrays, self._mesh and sharding(self._mesh, split))
+
+    def _shapes(self, carry: Carry) -> Carry:
+        """Where the carry will be, which `jax.eval_shape` does not say."""
+        own = self._mesh and sharding(self._mesh, split=True)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=own), carry)
 
 
 def _means(sums: Any, number: int) -> Any:

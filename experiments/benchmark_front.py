@@ -1,0 +1,111 @@
+"""What a step costs when many networks train as one program; see `benchmark`."""
+
+import functools
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from experiments.config import Config, resolve
+from experiments.data import Dataset
+from experiments.networks import Network
+from experiments.optimizers import compose
+from experiments.train import Trainer
+
+ALONE = "one alone"
+
+
+def makers(
+    module: Any, config: Config, dataset: Dataset, numbers: Sequence[int]
+) -> dict[str, Callable[[], tuple[Callable[[int], None], int | None]]]:
+    """Name -> a function that compiles the training of so many networks.
+
+    Args:
+      module: a Flax Linen module from (images, train) to logits.
+      config: options: batch size, penalties.
+      dataset: the images.
+      numbers: how many networks at once; first of all comes one that trains alone.
+
+    Returns:
+      Functions that return what trains for so many epochs, and the bytes that it needs
+      on each device.
+
+    Example:
+      >>> from bopt.models import LeNet5
+      >>> from experiments import benchmark_front, data
+      >>> from experiments.config import Config
+      >>> digits = data.load("digits")
+      >>> list(benchmark_front.makers(LeNet5(), Config(), digits, [1, 4]))
+      ['one alone', '1', '4']
+    """
+    config = resolve(config, dataset.name)
+    optimizer = functools.partial(compose, config, 1_000)
+
+    def make(parallel: int | None):
+        own = optimizer if parallel else optimizer(None)
+        trainer = Trainer(module, own, dataset, config, parallel)
+        if parallel:
+            trainer.start([Network(0, (0.999, 0.001))] * parallel)
+        epochs = iter(range(1, 2**31))
+
+        def run(number: int) -> None:
+            for _ in range(number):
+                for _ in trainer.epoch(next(epochs)):
+                    pass
+
+        return run, trainer.memory
+
+    return {
+        ALONE: functools.partial(make, None),
+        **{str(number): functools.partial(make, number) for number in numbers},
+    }
+
+
+def table(
+    times: dict[str, list[float]],
+    memory: dict[str, int | None],
+    steps_per_epoch: int,
+    title: str,
+) -> Table:
+    """Milliseconds a step and network, and memory; ratios to one network alone.
+
+    Args:
+      times: name -> milliseconds an epoch, one number a repeat.
+      memory: name -> bytes on each device.
+      steps_per_epoch: steps in an epoch.
+      title: of the table.
+
+    Example:
+      >>> from rich.console import Console
+      >>> from experiments.benchmark_front import ALONE, table
+      >>> console = Console(width=70)
+      >>> times, memory = {ALONE: [20.0], "4": [60.0]}, {ALONE: None, "4": None}
+      >>> console.print(table(times, memory, 10, "LeNet-5"))  # doctest: +ELLIPSIS
+      <BLANKLINE>
+      ...
+         4             1.500    0.75 ...
+    """
+    result = Table(title=title, box=box.SIMPLE_HEAVY)
+    result.add_column("networks", no_wrap=True)
+    for column in ("ms a step and network", "ratio", "memory (MiB)", "MiB a network"):
+        result.add_column(column, justify="right")
+    alone = times[ALONE]
+    base = memory.get("1")
+    for name, values in times.items():
+        number = 1 if name == ALONE else int(name)
+        ratio = statistics.median(
+            value / one / number for value, one in zip(values, alone, strict=True)
+        )
+        milliseconds = statistics.median(values) / steps_per_epoch / number
+        own = memory[name]
+        more = None if own is None or base is None or number == 1 else own - base
+        result.add_row(
+            name,
+            f"{milliseconds:.3f}",
+            f"{ratio:.2f}",
+            "-" if own is None else f"{own / 2**20:,.1f}",
+            "-" if more is None else f"{more / (number - 1) / 2**20:,.2f}",
+        )
+    return result
