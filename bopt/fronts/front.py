@@ -177,11 +177,10 @@ class Front:
 
     def merge(self, *others: "Front") -> "Front":
         """All points, these first; of exact duplicates, the first is kept."""
-        points = [point for front in (self, *others) for point in front]
-        texts = [
-            files.csv_text([point], header=False) for point in points
-        ]  # NaN == NaN
-        return Front(dict(zip(reversed(texts), reversed(points), strict=True)).values())
+        merged: dict[str, Point] = {}
+        for point in (point for front in (self, *others) for point in front):
+            merged.setdefault(repr(point), point)  # by text: NaN equals nothing
+        return Front(merged.values())
 
     def over_seeds(self) -> list[Spread]:
         """Means and deviations over the seeds.

@@ -1,0 +1,108 @@
+"""Points as CSV and JSON: exact there and back, and errors that name the place."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bopt.fronts import Front, Point
+
+FLOATS = st.floats(allow_nan=True, allow_infinity=False)
+COUNTS = st.none() | st.integers(0, 10**6) | st.floats(0, 1e6)
+POINTS = st.builds(
+    Point,
+    weights=st.tuples(FLOATS, FLOATS),
+    objectives=st.tuples(FLOATS, FLOATS, FLOATS),
+    name=st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0")),
+    level=st.integers(0, 99),
+    seed=st.none() | st.integers(0, 2**32 - 1),
+    nonzero_dense=COUNTS,
+    validation_accuracy=st.none() | st.floats(0, 1),
+    **dict.fromkeys(
+        ("epochs", "seconds", "nonzero_total", "test_accuracy", "test_cross_entropy"),
+        st.none(),
+    ),
+)
+
+
+def same(a: Front, b: Front) -> bool:
+    """Equal, NaN included, and of the same types."""
+    return repr(a) == repr(b)
+
+
+@given(st.lists(POINTS, max_size=4))
+def test_csv_is_exact(points):
+    made = Front(points)
+    assert same(Front.from_csv(made.to_csv()), made)
+
+
+@given(st.lists(POINTS, max_size=4))
+def test_json_is_exact(points):
+    """But for NaN among the weights, which no training has."""
+    made = Front(p._replace(weights=(0.25, 0.75)) for p in points)
+    text = made.to_json()
+    assert "NaN" not in text.replace("'NaN'", "") or any("NaN" in p.name for p in made)
+    assert same(Front.from_json(text), made)
+
+
+def test_the_columns_are_those_that_readers_rely_on():
+    point = Point((0.9, 0.1), (0.25, math.nan), "1-2", 1, 7, 10, 2.5, 12, 34, 0.5)
+    header, line = Front([point]).to_csv().splitlines()
+    assert header == (
+        "name,level,weight_0,weight_1,objective_0,objective_1,validation_accuracy,"
+        "test_accuracy,test_cross_entropy,nonzero_dense,nonzero_total,seed,epochs,"
+        "seconds"
+    )
+    assert line == "1-2,1,0.9,0.1,0.25,nan,0.5,,,12,34,7,10,2.5"
+
+
+def test_appended_lines_are_one_table():
+    made = Front(Point((1, 0), (float(n), 0.0), str(n)) for n in range(3))
+    first, rest = Front(made.points[:1]), Front(made.points[1:])
+    assert Front.from_csv(first.to_csv() + rest.to_csv(header=False)) == made
+
+
+def test_json_holds_an_object_a_point():
+    (own,) = json.loads(Front([Point((1, 0), (math.nan, 2.0), "a")]).to_json())["points"]
+    assert own["objectives"] == [None, 2.0]
+    assert own["name"] == "a"
+    assert list(own) == list(Point._fields)
+
+
+HEADER = "name,weight_0,weight_1,objective_0,objective_1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name,weight_0\n", "Line 1 has no column objective_0"),
+        ("objective_0\n", "Line 1 has no column weight_0"),
+        (HEADER.replace("name", "nme"), "Line 1 has the unknown column 'nme'"),
+        (HEADER + "a,1,0,2\n", "Line 2 has 4 fields; expected 5"),
+        (HEADER + "a,1,0,2,3\nb,1,0,x,3\n", "Line 3, column objective_0, is 'x'"),
+        (HEADER + "a,1,,2,3\n", "Line 2, column weight_1, is empty"),
+    ],
+)
+def test_what_is_wrong_in_a_csv_file_is_said(text, message):
+    with pytest.raises(ValueError, match=message):
+        Front.from_csv(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "Expecting"),
+        ("[]", "Not a front"),
+        ('{"points": [1]}', "Point 1 has no list of weights"),
+        ('{"points": [{"weights": [1, 0]}]}', "Point 1 has no list of objectives"),
+        (
+            '{"points": [{"weights": [1], "objectives": [0], "los": 1}]}',
+            "Point 1 has the unknown key 'los'",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_json_file_is_said(text, message):
+    with pytest.raises(ValueError, match=message):
+        Front.from_json(text)

@@ -1,0 +1,103 @@
+"""The four knees, against fronts whose knees are known."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bopt.fronts import Front, Point
+
+
+def front(objectives, w1=None) -> Front:
+    """Points named by their number; w1 falls along objective 0, unless given."""
+    w1 = np.linspace(0.0, 0.9, len(objectives)) if w1 is None else w1
+    return Front(
+        Point((1 - w, w), tuple(map(float, own)), str(n))
+        for n, (w, own) in enumerate(zip(w1, objectives, strict=True))
+    )
+
+
+def names(made: Front) -> dict[str, str]:
+    return {criterion: point.name for criterion, point in made.knees().items()}
+
+
+def test_a_corner_is_the_knee_of_all_that_look_at_the_shape():
+    corner = front([(0, 10), (0.5, 6), (1, 1), (6, 0.5), (10, 0)])
+    assert names(corner)["chord"] == "2"
+    assert names(corner)["angle"] == "2"
+    assert names(corner)["hypervolume"] == "2"
+
+
+def test_a_quarter_circle_s_knee_is_its_middle():
+    angles = np.linspace(0, np.pi / 2, 21)
+    circle = front(np.stack([1 - np.cos(angles), 1 - np.sin(angles)], 1))
+    assert names(circle)["chord"] == "10"
+
+
+def test_where_they_differ():
+    """A round front with a sharp but small corner near one end, a wide gap near the
+    other, and the largest jump of w0 / w1 elsewhere."""
+    objectives = [(0, 10), (0.1, 8), (0.6, 7.6), (2, 3.2), (3, 2.4), (7.5, 0.8), (10, 0)]
+    w1 = [0.0, 0.001, 0.002, 0.0021, 0.3, 0.4, 0.5]
+    assert names(front(objectives, w1)) == {
+        "weight_jump": "2",  # 1/0.002 against 1/0.001: its neighbour has more of l1
+        "chord": "3",
+        "angle": "1",
+        "hypervolume": "3",
+    }
+
+
+def test_the_weight_jump_by_hand():
+    """Sorted by objective 1, w0 / w1 are 1, 4, 9, 99 and infinite: the largest finite
+    jump is from the third to the fourth. The original's difference wraps around."""
+    w1 = [0.0, 0.01, 0.1, 0.2, 0.5]
+    objectives = [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)]
+    assert names(front(objectives, w1))["weight_jump"] == "2"
+
+
+def test_no_weight_jump_where_only_the_end_has_no_complexity_weight():
+    w1 = [0.0, 0.1, 0.5]
+    assert "weight_jump" not in names(front([(0, 2), (0.5, 0.5), (2, 0)], w1))
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_fewer_than_three_points_have_no_knee(number):
+    objectives = [(0, 1), (1, 0)][:number] + [(5, 5)] * 3  # dominated ones do not count
+    assert len(front(objectives[: number + 3]).knees()) == 0 or number == 0
+
+
+def test_diverged_points_are_no_knees():
+    assert names(front([(math.nan, 0), (0, 1), (1, 0)])) == {}
+
+
+def test_a_concave_front_has_no_chord_or_angle():
+    """All inner points lie above the line between the ends."""
+    concave = front([(0, 10), (4, 9), (8, 7), (10, 0)])
+    assert "chord" not in names(concave)
+    assert "angle" not in names(concave)
+
+
+def test_points_on_a_line_have_no_chord():
+    assert "chord" not in names(front([(0, 4), (1, 3), (4, 0)]))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=3, max_size=9),
+    st.integers(-3, 3),
+    st.integers(-3, 3),
+)
+def test_the_units_of_the_objectives_make_no_difference(pairs, i, j):
+    """Powers of two scale exactly."""
+    scaled = [(x * 2.0**i, y * 2.0**j) for x, y in pairs]
+    assert names(front(pairs)) == names(front(scaled))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=3, max_size=12)
+)
+def test_knees_are_inner_nondominated_points(pairs):
+    made = front(pairs)
+    inner = made.nondominated().points[1:-1]
+    assert set(made.knees().values()) <= set(inner)
