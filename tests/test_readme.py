@@ -11,6 +11,7 @@ import yaml
 from experiments import benchmark, figures
 from experiments.cifar_vgg import VggConfig
 from experiments.config import Config, parse
+from experiments.front_options import LenetFront
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -57,6 +58,7 @@ def test_commands_are_understood(command):
         "cifar_vgg": VggConfig,
         "figures": figures.Options,
         "benchmark": benchmark.Options,
+        "pareto_front": LenetFront,
     }
     if "--help" in words:
         with pytest.raises(SystemExit, match=r"^0$"):
