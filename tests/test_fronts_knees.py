@@ -39,7 +39,9 @@ def test_a_quarter_circle_s_knee_is_its_middle():
 def test_where_they_differ():
     """A round front with a sharp but small corner near one end, a wide gap near the
     other, and the largest jump of w0 / w1 elsewhere."""
-    objectives = [(0, 10), (0.1, 8), (0.6, 7.6), (2, 3.2), (3, 2.4), (7.5, 0.8), (10, 0)]
+    f0 = [0, 0.1, 0.6, 2, 3, 7.5, 10]
+    f1 = [10, 8, 7.6, 3.2, 2.4, 0.8, 0]
+    objectives = list(zip(f0, f1, strict=True))
     w1 = [0.0, 0.001, 0.002, 0.0021, 0.3, 0.4, 0.5]
     assert names(front(objectives, w1)) == {
         "weight_jump": "2",  # 1/0.002 against 1/0.001: its neighbour has more of l1
@@ -64,8 +66,8 @@ def test_no_weight_jump_where_only_the_end_has_no_complexity_weight():
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_fewer_than_three_points_have_no_knee(number):
-    objectives = [(0, 1), (1, 0)][:number] + [(5, 5)] * 3  # dominated ones do not count
-    assert len(front(objectives[: number + 3]).knees()) == 0 or number == 0
+    objectives = [(0, 1), (1, 0)][:number] + [(5, 5)] * 3  # equal, or dominated
+    assert front(objectives).knees() == {}
 
 
 def test_diverged_points_are_no_knees():
@@ -79,8 +81,22 @@ def test_a_concave_front_has_no_chord_or_angle():
     assert "angle" not in names(concave)
 
 
-def test_points_on_a_line_have_no_chord():
-    assert "chord" not in names(front([(0, 4), (1, 3), (4, 0)]))
+@given(
+    st.lists(st.integers(0, 1000), min_size=3, max_size=9, unique=True),
+    st.floats(0.01, 100),
+)
+def test_points_on_a_line_have_no_knee(places, slope):
+    """Cause: the rounding of a line's points was taken for chords and bends."""
+    line = front([(x / 7, 500 * slope - slope * x / 7) for x in sorted(places)])
+    assert not {"chord", "angle"} & line.knees().keys()
+
+
+@given(st.floats(0.01, 0.99))
+def test_the_knee_of_a_parabola_is_where_it_is_parallel_to_the_chord(share):
+    """f1 = (1 - sqrt(f0))^2 touches its chord's direction at f0 = 1/4."""
+    f0 = np.sort(np.append(np.linspace(0, 1, 9), share**2))
+    parabola = front(np.stack([f0, (1 - np.sqrt(f0)) ** 2], 1))
+    assert parabola.knees()["chord"].objectives == pytest.approx((0.25, 0.25), abs=0.01)
 
 
 @given(

@@ -7,12 +7,14 @@ import sys
 import pytest
 
 import bopt
+import bopt.fronts
 import bopt.models
 from bopt import objectives, pruning, schedules, selections, weightings
 
 MODULES = [bopt.sparsity, selections]
 NAMES = [
     *((bopt, name) for name in bopt.__all__),
+    *((bopt.fronts, name) for name in bopt.fronts.__all__),
     *((bopt.models, name) for name in bopt.models.__all__),
     *(
         (module, name)

@@ -116,8 +116,12 @@ def between(w1: float, p: Weights, q: Weights) -> bool:
 
 
 def log_ratio(weights: tuple[float, ...], smallest: float = 0.0) -> float:
-    """log(w1 / w0), where a weight below `smallest` stands for it; so does a 0."""
-    w0, w1 = (max(w, smallest) for w in weights)
+    """log(w1 / w0), with weights below `smallest` counting as it; infinite for a 0."""
+    w0, w1 = weights
+    if w1 < smallest:
+        w0, w1 = 1 - smallest, smallest
+    elif w0 < smallest:
+        w0, w1 = smallest, 1 - smallest
     if w0 == 0 or w1 == 0:
         return math.inf if w0 == 0 else -math.inf
     return math.log(w1) - math.log(w0)

@@ -63,13 +63,15 @@ def continuation(
 
     def search(front: Front, key: jax.Array) -> Batch:
         del key
-        alive = {p.weights: not math.isnan(sum(p.objectives)) for p in front.means()}
-        if walks[0][0] not in alive:
+        tried = {p.weights for p in front}
+        # With several seeds, a walk needs them all.
+        bad = {p.weights for p in front if not math.isfinite(sum(p.objectives))}
+        if walks[0][0] not in tried:
             return Batch((walks[0][0],))
         steps = []
         for walk in walks:
-            done = next((n for n, w in enumerate(walk) if w not in alive), len(walk))
-            if done < len(walk) and alive[walk[done - 1]]:
+            done = next((n for n, w in enumerate(walk) if w not in tried), len(walk))
+            if done < len(walk) and walk[done - 1] not in bad:
                 steps.append((walk[done], walk[done - 1]))
         if not steps:
             return Batch((), "both walks have come to their ends")

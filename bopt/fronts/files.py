@@ -72,12 +72,16 @@ def points_of_csv(text: str) -> list[Point]:
 objective_0.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    points, header = [], next(reader, None)
-    if header is None:
+    try:
+        lines = [(f"Line {reader.line_num}", fields) for fields in reader]
+    except csv.Error as error:
+        raise ValueError(f"Line {reader.line_num} is not CSV: {error}.") from error
+    if not lines:
         return []
-    _check(header, "Line 1")
-    for fields in reader:
-        where = f"Line {reader.line_num}"
+    (where, header), *rest = lines
+    _check(header, where)
+    points = []
+    for where, fields in rest:
         if len(fields) != len(header):
             raise ValueError(
                 f"{where} has {len(fields)} fields; expected {len(header)}, as line 1."
@@ -86,7 +90,9 @@ objective_0.
             name: field if name == "name" else _number(field, name, where)
             for name, field in zip(header, fields, strict=True)
         }
-        points.append(_point(values, where))
+        if values.get("level", 0) is None:
+            values["level"] = 0
+        points.append(_checked(_point(values), where))
     return points
 
 
@@ -140,7 +146,7 @@ def points_of_json(text: str) -> list[Point]:
             )
         objectives = (math.nan if v is None else v for v in own["objectives"])
         tuples = {"weights": tuple(own["weights"]), "objectives": tuple(objectives)}
-        points.append(Point(**{**own, **tuples}))
+        points.append(_checked(Point(**{**own, **tuples}), f"Point {number}"))
     return points
 
 
@@ -153,13 +159,16 @@ def _check(header: list[str], where: str) -> None:
                 "objective_0."
             )
     known = {"name", "level", *_LAST}
+    for prefix in ("weight", "objective"):
+        number = sum(name.startswith(f"{prefix}_") for name in header)
+        known |= {f"{prefix}_{i}" for i in range(number)}
     for name in header:
-        prefix, _, number = name.rpartition("_")
-        numbered = prefix in ("weight", "objective") and number.isdecimal()
-        if not numbered and name not in known:
+        if header.count(name) > 1:
+            raise ValueError(f"{where} has the column {name!r} twice; leave one out.")
+        if name not in known:
             raise ValueError(
-                f"{where} has the unknown column {name!r}; expected weight_0, ..., "
-                f"objective_0, ..., or one of {', '.join(sorted(known))}."
+                f"{where} has the unknown column {name!r}; expected one of "
+                f"{', '.join(sorted(known))}."
             )
 
 
@@ -174,18 +183,23 @@ def _number(field: str, column: str, where: str) -> float | None:
         ) from None
 
 
-def _point(values: Mapping[str, Any], where: str) -> Point:
+def _point(values: Mapping[str, Any]) -> Point:
     def numbered(prefix: str) -> tuple[float, ...]:
         names = (f"{prefix}_{i}" for i in range(len(values)))
-        found = tuple(values[name] for name in names if name in values)
-        if None in found:
-            raise ValueError(
-                f"{where}, column {prefix}_{found.index(None)}, is empty; expected a "
-                "number."
-            )
-        return found
+        return tuple(values[name] for name in names if name in values)
 
     rest = {name: value for name, value in values.items() if name in Point._fields}
-    if rest.get("level", 0) is None:
-        rest["level"] = 0
     return Point(numbered("weight"), numbered("objective"), **rest)
+
+
+def _checked(point: Point, where: str) -> Point:
+    """The point; ValueError if a value is of the wrong type."""
+    for column, value in row(point).items():
+        optional = value is None and column in _LAST
+        types, words = (int | float, "a number")
+        if column == "name":
+            types, words = str, "text"
+        if not optional and not isinstance(value, types):
+            got = "empty" if value is None else repr(value)
+            raise ValueError(f"{where}, column {column}, is {got}; expected {words}.")
+    return point

@@ -1,6 +1,7 @@
 """Fronts: tables of trainings between which objectives trade, and what to ask them."""
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -89,15 +90,16 @@ class Front:
           *columns: two or more; objective_0 and objective_1 by default.
 
         Returns:
-          A front, sorted by the first column, best first. Points without a value (or
-          NaN) are left out; of points equal in all columns, the first is kept.
+          A front, sorted by the first column, best first. Points without a finite
+          value are left out; of points equal in all columns, the first is kept.
 
         Raises:
           ValueError: no such column.
         """
         costs = self._costs(columns or _OBJECTIVES)
         kept = indicators.nondominated(costs)
-        return Front(self.points[i] for i in kept[np.argsort(costs[kept, 0])])
+        order = np.argsort(costs[kept, 0], kind="stable")
+        return Front(self.points[i] for i in kept[order])
 
     def hull(self) -> "Front":
         """The vertices of the lower left convex hull of (objective_0, objective_1),
@@ -142,16 +144,17 @@ class Front:
           accuracy: least validation accuracy, 0 to 1.
 
         Raises:
-          ValueError: there is none; the message says what the highest accuracy is.
+          ValueError: there is none; the message names the most accurate point.
         """
-        nonzeros, errors = self._costs(("nonzero_dense", "validation_accuracy")).T
-        fitting = np.flatnonzero((-errors >= accuracy) & ~np.isnan(nonzeros)).tolist()
+        figures = self._nonzeros_and_accuracies()
+        fitting = [own for own in figures if own[1] >= accuracy]
         if not fitting:
+            _, most, point = max(figures, key=lambda own: own[1])
             raise ValueError(
                 f"No point has a validation accuracy of {accuracy} or more; the "
-                f"highest is {-np.min(errors, initial=0.0, where=~np.isnan(errors)):g}."
+                f"highest is {most}, of {point.name!r}. Ask for less."
             )
-        return self[min(fitting, key=lambda i: (nonzeros[i], errors[i]))]
+        return min(fitting, key=lambda own: (own[0], -own[1]))[2]
 
     def best(self, *, nonzeros: float) -> Point:
         """The point with the highest validation accuracy that is sparse enough.
@@ -160,16 +163,17 @@ class Front:
           nonzeros: most nonzero dense weights.
 
         Raises:
-          ValueError: there is none; the message says what the lowest number is.
+          ValueError: there is none; the message names the sparsest point.
         """
-        left, errors = self._costs(("nonzero_dense", "validation_accuracy")).T
-        fitting = np.flatnonzero((left <= nonzeros) & ~np.isnan(errors)).tolist()
+        figures = self._nonzeros_and_accuracies()
+        fitting = [own for own in figures if own[0] <= nonzeros]
         if not fitting:
+            least, _, point = min(figures, key=lambda own: own[0])
             raise ValueError(
                 f"No point has {nonzeros} nonzero dense weights or fewer; the lowest "
-                f"number is {np.min(left, initial=np.inf, where=~np.isnan(left)):g}."
+                f"number is {least}, of {point.name!r}. Allow more."
             )
-        return self[min(fitting, key=lambda i: (errors[i], left[i]))]
+        return min(fitting, key=lambda own: (-own[1], own[0]))[2]
 
     def knees(self) -> dict[str, Point]:
         """The points of best compromise, by four criteria; see `bopt.fronts.knees`."""
@@ -195,7 +199,7 @@ class Front:
             Spread(
                 len(group),
                 _apply(group, statistics.fmean),
-                _apply(group, lambda v: statistics.stdev(v) if len(v) > 1 else 0.0),
+                _apply(group, _deviation),
             )
             for group in groups.values()
         ]
@@ -231,6 +235,21 @@ class Front:
         """
         return cls(files.points_of_json(text))
 
+    def _nonzeros_and_accuracies(self) -> list[tuple[float, float, Point]]:
+        """Of the points that have both figures, at least one."""
+        figures = [
+            (point.nonzero_dense, point.validation_accuracy, point)
+            for point in self.points
+            if point.nonzero_dense is not None and point.validation_accuracy is not None
+        ]
+        figures = [own for own in figures if math.isfinite(own[0] + own[1])]
+        if not figures:
+            raise ValueError(
+                f"None of {len(self)} points has both nonzero_dense and "
+                "validation_accuracy; give the points these figures."
+            )
+        return figures
+
     def _costs(self, columns: Sequence[str]) -> np.ndarray:
         """(n, len(columns)), to be minimised."""
         return np.stack(
@@ -244,6 +263,13 @@ class Front:
 
 def _maximised(column: str) -> bool:
     return column.endswith("_accuracy")
+
+
+def _deviation(values: list[float]) -> float:
+    if len(values) == 1:
+        return 0.0
+    # Of a diverged seed: statistics.stdev cannot take NaN or infinity.
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _apply(points: list[Point], function) -> Point:

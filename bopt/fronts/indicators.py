@@ -10,7 +10,8 @@ def nondominated(costs: np.ndarray) -> np.ndarray:
       costs: (n, m), to be minimised.
 
     Returns:
-      Ascending indices. Rows with NaN are left out; of equal rows the first is kept.
+      Ascending indices. Rows with NaN or infinities, of trainings that diverged, are
+      left out and dominate nothing; of equal rows the first is kept.
 
     Example:
       >>> import numpy as np
@@ -18,12 +19,13 @@ def nondominated(costs: np.ndarray) -> np.ndarray:
       >>> print(nondominated(np.array([[1, 3], [2, 2], [2, 3], [1, 3]])))
       [0 1]
     """
-    n = len(costs)
+    finite = np.flatnonzero(np.isfinite(costs).all(-1))
+    n, costs = len(finite), costs[finite]
     as_good = (costs[:, None] <= costs[None, :]).all(-1)  # [i, j]: i as good as j
     better = as_good & (
         (costs[:, None] < costs[None, :]).any(-1) | np.tri(n, k=-1, dtype=bool).T
     )
-    return np.flatnonzero(~better.any(0) & ~np.isnan(costs).any(-1))
+    return finite[~better.any(0)]
 
 
 def lower_left_hull(points: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
     """The volume that the rows dominate, up to a reference point.
 
     Args:
-      costs: (n, m), to be minimised; rows with NaN count for nothing.
+      costs: (n, m), to be minimised; rows with NaN or infinities count for nothing.
       reference: (m,).
 
     Raises:
@@ -71,7 +73,7 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
       >>> hypervolume(np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([3.0, 3.0]))
       3.0
     """
-    costs = costs[~np.isnan(costs).any(1)]
+    costs = costs[np.isfinite(costs).all(1)]
     return float(_moocore().hypervolume(costs, ref=reference)) if len(costs) else 0.0
 
 

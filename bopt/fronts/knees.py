@@ -18,6 +18,8 @@ from bopt.fronts.points import Point
 if TYPE_CHECKING:
     from bopt.fronts.front import Front
 
+_ROUNDING = 1e-9  # of points on a straight line, which has no knee
+
 
 def knees(front: "Front") -> dict[str, Point]:
     """The knees of a front of two objectives.
@@ -69,7 +71,7 @@ def knees(front: "Front") -> dict[str, Point]:
     return {
         name: front[1 + int(np.argmax(score))]
         for name, score in scores.items()
-        if score.max() > 0
+        if score.max() > _ROUNDING
     }
 
 

@@ -153,7 +153,7 @@ def bisection(
         intervals = (candidates(p, q) for p, q in pairwise([low, *hull, high]))
         return _batch(
             _weights.propose(intervals, points, first),
-            "no two neighbours have new weights half way between them, nor at a quarter",
+            "nothing new lies half way between neighbours, or at a quarter",
         )
 
     return search
@@ -210,10 +210,9 @@ def stochastic_dichotomic(
 ) -> Search:
     """Dichotomic search that goes on with random weights where the normal is not new.
 
-    No training is exact: there may be points below a segment whose normal found
-    none. So the segment is given random weights between those of its ends, uniform in
-    log(w1 / w0), until `draws` weights that lie between these have failed to be
-    vertices of the hull; the normal is one of them, if it lies there.
+    No training is exact: there may be points below a segment whose normal found none.
+    So random weights between those of its ends, uniform in log(w1 / w0), are tried,
+    until `draws` that lie there, with the normal, are not among the hull's vertices.
 
     Args:
       starts: two points (w0, w1) of the unit simplex, which are trained first and
@@ -295,9 +294,6 @@ def _no_segments(starts: tuple[Weights, ...], points: Front) -> Batch | None:
     if not hull:
         return Batch((), "all trainings diverged")
     if len(hull) == 1:
-        return Batch(
-            (),
-            f"a single point, of weights {hull[0].weights}, is left: the others are no "
-            "better in any objective, or diverged",
-        )
+        single = f"a single point, of weights {hull[0].weights}, is left: the others"
+        return Batch((), f"{single} diverged, or are better in no objective")
     return None
