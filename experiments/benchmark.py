@@ -41,8 +41,7 @@ from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, Config, ConfigError, parse
 from experiments.images import scaled
 from experiments.networks import use_all_cores
-from experiments.steps import make_objectives
-from experiments.train import steps_per_epoch
+from experiments.steps import make_objectives, steps_per_epoch
 
 # Runs so many steps and waits for them.
 Runner = Callable[[int], None]
@@ -103,7 +102,9 @@ def main() -> int:
     batch_size = options.batch_size
     batch_size = network.config.batch_size if batch_size is None else batch_size
     try:
-        _check(steps, options.repeats, batch_size, len(digits.images))
+        images = digits.train if options.what == "front" else digits.images
+        _check(steps, options.repeats, batch_size, len(images))
+        _check_networks(options.networks)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -176,6 +177,14 @@ def _check(steps: int, repeats: int, batch_size: int, images: int) -> None:
         raise ConfigError(
             f"--batch-size is {batch_size}; expected 1 to {images}, the images "
             "that the benchmark trains on."
+        )
+
+
+def _check_networks(numbers: tuple[int, ...] | None) -> None:
+    if numbers is not None and min(numbers, default=0) < 1:
+        raise ConfigError(
+            f"--networks is {' '.join(map(str, numbers)) or 'empty'}; expected numbers "
+            "of at least 1."
         )
 
 
@@ -304,5 +313,6 @@ def _device_info() -> str:
 
 
 if __name__ == "__main__":
-    use_all_cores()
+    if "front" in sys.argv:
+        use_all_cores()
     sys.exit(main())

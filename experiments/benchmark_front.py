@@ -30,7 +30,7 @@ def makers(
 
     Returns:
       Functions that return what trains for so many epochs, and the bytes that it needs
-      on each device.
+      on all its devices together.
 
     Example:
       >>> from bopt.models import LeNet5
@@ -55,7 +55,7 @@ def makers(
                 for _ in trainer.epoch(next(epochs)):
                     pass
 
-        return run, trainer.memory
+        return run, trainer.memory and trainer.memory * trainer.devices
 
     return {
         ALONE: functools.partial(make, None),
@@ -73,39 +73,55 @@ def table(
 
     Args:
       times: name -> milliseconds an epoch, one number a repeat.
-      memory: name -> bytes on each device.
+      memory: name -> bytes on all devices together.
       steps_per_epoch: steps in an epoch.
       title: of the table.
+
+    Returns:
+      A table whose last column has what each network adds to the next smaller number
+      of networks; where that has fewer devices, their copies of the images, too.
 
     Example:
       >>> from rich.console import Console
       >>> from experiments.benchmark_front import ALONE, table
       >>> console = Console(width=70)
-      >>> times, memory = {ALONE: [20.0], "4": [60.0]}, {ALONE: None, "4": None}
+      >>> times = {ALONE: [20.0], "1": [22.0], "4": [60.0]}
+      >>> memory = {ALONE: 3 << 20, "1": 3 << 20, "4": 9 << 20}
       >>> console.print(table(times, memory, 10, "LeNet-5"))  # doctest: +ELLIPSIS
       <BLANKLINE>
       ...
-         4             1.500    0.75 ...
+         one alone           2.000    1.00            3.0               -
+         1                   2.200    1.10            3.0               -
+         4                   1.500    0.75            9.0            2.00
+      <BLANKLINE>
     """
     result = Table(title=title, box=box.SIMPLE_HEAVY)
     result.add_column("networks", no_wrap=True)
     for column in ("ms a step and network", "ratio", "memory (MiB)", "MiB a network"):
         result.add_column(column, justify="right")
     alone = times[ALONE]
-    base = memory.get("1")
     for name, values in times.items():
         number = 1 if name == ALONE else int(name)
         ratio = statistics.median(
             value / one / number for value, one in zip(values, alone, strict=True)
         )
         milliseconds = statistics.median(values) / steps_per_epoch / number
-        own = memory[name]
-        more = None if own is None or base is None or number == 1 else own - base
+        own, added = memory[name], _added(memory, name)
         result.add_row(
             name,
             f"{milliseconds:.3f}",
             f"{ratio:.2f}",
             "-" if own is None else f"{own / 2**20:,.1f}",
-            "-" if more is None else f"{more / (number - 1) / 2**20:,.2f}",
+            "-" if added is None else f"{added / 2**20:,.2f}",
         )
     return result
+
+
+def _added(memory: dict[str, int | None], name: str) -> float | None:
+    """Bytes that each network adds to the next smaller number of networks."""
+    known = {int(n): m for n, m in memory.items() if n != ALONE and m is not None}
+    number = 0 if name == ALONE else int(name)
+    smaller = max((other for other in known if other < number), default=None)
+    if smaller is None or number not in known:
+        return None
+    return (known[number] - known[smaller]) / (number - smaller)

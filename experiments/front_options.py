@@ -12,6 +12,7 @@ import tyro
 
 from bopt import fronts
 from bopt.models import VGG, LeNet5
+from bopt.models.conv import Method
 from experiments.cifar_vgg import VggConfig
 from experiments.config import BASELINES, FLOAT, INT, STR, Config, ConfigError, resolve
 from experiments.run_directory import RunDirectoryError
@@ -94,9 +95,9 @@ class LenetFront(_Search, Config):
     model: Literal["lenet5", "vgg"] = "lenet5"
     """The network, with its experiment's defaults."""
 
-    def module(self) -> Any:
-        """The network."""
-        return LeNet5()
+    def module(self, method: Method = "auto") -> Any:
+        """The network, convolving by a method of `bopt.models.Conv`."""
+        return LeNet5(method=method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +112,9 @@ class VggFront(_Search, VggConfig):
     model: Literal["lenet5", "vgg"] = "vgg"
     """The network, with its experiment's defaults."""
 
-    def module(self) -> Any:
-        """The network."""
-        return VGG(dtype=jnp.dtype(self.dtype))
+    def module(self, method: Method = "auto") -> Any:
+        """The network, convolving by a method of `bopt.models.Conv`."""
+        return VGG(dtype=jnp.dtype(self.dtype), method=method)
 
 
 FrontConfig = LenetFront | VggFront

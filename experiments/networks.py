@@ -1,5 +1,6 @@
 """Many networks as one program: an axis over networks, and what it runs on."""
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,7 +44,10 @@ def make_mesh(networks: int) -> Mesh:
 
 
 def over_networks(
-    function: Callable[..., Any], mapped: int, mesh: Mesh
+    function: Callable[..., Any],
+    mapped: int,
+    mesh: Mesh,
+    at_once: bool | None = None,
 ) -> Callable[..., Any]:
     """From a function of one network to the same of K networks, for `jax.jit`.
 
@@ -56,6 +60,8 @@ def over_networks(
       mapped: so many of its arguments, the first ones, get a leading axis of length K,
         which the number of devices divides. The others are the same for all networks.
       mesh: see `make_mesh`.
+      at_once: whether a device takes all its networks at once or one after another;
+        None: whatever suits it.
 
     Returns:
       A function whose results have the leading axis.
@@ -66,6 +72,8 @@ def over_networks(
       >>> print(over_networks(jnp.add, 1, make_mesh(1))(jnp.arange(2), 1))
       [1 2]
     """
+    if at_once is None:
+        at_once = mesh.devices.flat[0].platform != "cpu"
 
     def on_a_device(*args):
         own, shared = args[:mapped], args[mapped:]
@@ -73,10 +81,9 @@ def over_networks(
         def one(own):
             return function(*own, *shared)
 
-        if mesh.devices.flat[0].platform == "cpu":
-            return jax.lax.map(one, own)
-        return jax.vmap(one)(own)
+        return jax.vmap(one)(own) if at_once else jax.lax.map(one, own)
 
+    @functools.wraps(function)  # its name is in the logs of what is compiled
     def on_all(*args):
         specs = [P(_AXIS) if number < mapped else P() for number in range(len(args))]
         return jax.shard_map(
@@ -119,4 +126,8 @@ def use_all_cores() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
         return
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:  # not Linux
+        cores = os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)

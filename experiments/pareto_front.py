@@ -50,7 +50,8 @@ from experiments.published import read_published
 from experiments.run import exit_code, load, train
 from experiments.run_directory import RunDirectory
 from experiments.series import Series
-from experiments.train import Trainer, steps_per_epoch
+from experiments.steps import steps_per_epoch
+from experiments.train import Trainer
 
 # Error, and share of dense weights left: what is worse counts for nothing.
 REFERENCES = {"mnist": (0.03, 0.1)}

@@ -15,7 +15,8 @@ from experiments.config import Config, ConfigError, resolve
 from experiments.console import Display, print_summary
 from experiments.optimizers import compose, schedule
 from experiments.run_directory import RunDirectory, RunDirectoryError
-from experiments.train import NonFiniteError, Trainer, steps_per_epoch
+from experiments.steps import steps_per_epoch
+from experiments.train import NonFiniteError, Trainer
 
 
 def main(experiment: str, config: Config, model: Any) -> int:

@@ -19,8 +19,8 @@ from experiments.front_options import FrontConfig, make_search
 from experiments.networks import Network
 from experiments.optimizers import compose
 from experiments.run_directory import RunDirectory, read_front
-from experiments.steps import make_penalties
-from experiments.train import Trainer, steps_per_epoch
+from experiments.steps import make_penalties, steps_per_epoch
+from experiments.train import Trainer
 
 CORRECTOR_RATE = 0.3  # of the learning rate: steps below the pruning threshold
 MEMORY = 0.8  # share of an accelerator's memory that a program may plan with
@@ -184,9 +184,10 @@ class Series:
         steps = steps_per_epoch(self._dataset, config.batch_size)
         optimizer = functools.partial(compose, config, steps)
         while True:
-            trainer = Trainer(
-                config.module(), optimizer, self._dataset, config, parallel
-            )
+            # Over many networks, the library's convolution would be a grouped one, slow
+            # everywhere.
+            model = config.module("patches")
+            trainer = Trainer(model, optimizer, self._dataset, config, parallel)
             self.seconds_compile += trainer.seconds_compile
             room = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
             fits = (trainer.memory or 0) <= MEMORY * room

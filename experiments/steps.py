@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from experiments.config import KERNELS, Config
+from experiments.config import KERNELS, Config, ConfigError
+from experiments.data import Dataset
 from experiments.images import augmented
 
 EVALUATION_BATCH = 200
@@ -32,6 +33,33 @@ class Carry(NamedTuple):
     objectives: jax.Array
     weights: Any
     bad_step: jax.Array
+
+
+def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
+    """Batches an epoch; an incomplete last one is left out.
+
+    Args:
+      dataset: the images.
+      batch_size: images a step.
+
+    Returns:
+      At least 1.
+
+    Raises:
+      ConfigError: a batch larger than the training set.
+
+    Example:
+      >>> from experiments import data
+      >>> from experiments.steps import steps_per_epoch
+      >>> steps_per_epoch(data.load("digits"), 32)
+      40
+    """
+    if batch_size > len(dataset.train):
+        raise ConfigError(
+            f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
+            "training images; expected at most as many."
+        )
+    return len(dataset.train) // batch_size
 
 
 def make_penalties(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:

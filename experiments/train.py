@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.config import Config, ConfigError
+from experiments.config import Config
 from experiments.data import Dataset
 from experiments.images import moments, scaled
 from experiments.networks import Network, make_mesh, over_networks, sharding
@@ -21,6 +21,7 @@ from experiments.steps import (
     make_objectives,
     make_penalties,
     make_steps,
+    steps_per_epoch,
 )
 
 SPLITS = ("train", "validation", "test")
@@ -65,33 +66,6 @@ class NonFiniteError(ArithmeticError):
         )
 
 
-def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Batches an epoch; an incomplete last one is left out.
-
-    Args:
-      dataset: the images.
-      batch_size: images a step.
-
-    Returns:
-      At least 1.
-
-    Raises:
-      ConfigError: a batch larger than the training set.
-
-    Example:
-      >>> from experiments import data
-      >>> from experiments.train import steps_per_epoch
-      >>> steps_per_epoch(data.load("digits"), 32)
-      40
-    """
-    if batch_size > len(dataset.train):
-        raise ConfigError(
-            f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
-            "training images; expected at most as many."
-        )
-    return len(dataset.train) // batch_size
-
-
 class Trainer:
     """Trains a network on two objectives, see `experiments.steps.make_objectives`; or,
     as one program, several networks that differ in seed and weights of the objectives.
@@ -118,6 +92,7 @@ class Trainer:
       steps_per_epoch: batches an epoch.
       seconds_compile: what initialisation and compilation took.
       parallel: how many networks it trains at once.
+      devices: among how many they are divided.
       memory: bytes that training needs on each device, as XLA plans them; None where
         that is not known.
 
@@ -147,12 +122,12 @@ class Trainer:
     ):
         self.steps_per_epoch = steps_per_epoch(dataset, config.batch_size)
         self._dataset, self._config = dataset, config
-        self._networks, self._mesh, self.parallel = None, None, 1
+        self._networks, self._mesh, self.parallel, self.devices = None, None, 1, 1
         if parallel is not None:
             self._mesh = make_mesh(parallel)
             rows = -(-parallel // self._mesh.size) * self._mesh.size
             self._networks = [Network(config.seed, (1.0, 0.0))] * rows
-            self.parallel = rows
+            self.parallel, self.devices = rows, self._mesh.size
         start = time.perf_counter()
         self._arrays = self._put((dataset.images, dataset.labels), split=False)
         scale = scaled
@@ -204,18 +179,21 @@ class Trainer:
         """Begins anew with other networks, at most `parallel` of them; if they are
         fewer, the last is trained several times, for the program stays the same."""
         assert self._networks is not None, "start is for a trainer with `parallel`"
-        rows = len(self._networks)
-        self._networks = [*networks, *[networks[-1]] * rows][:rows]
+        self._networks = self._padded(networks)
         self._carry = self._init(self._network(1))
 
     def load(self, variables: Sequence[Any]) -> None:
         """Gives the networks that were started last these parameters and statistics,
         one tree like a network's `variables` for each; the optimizer stays new."""
-        rows = [*variables, *[variables[-1]] * len(self._networks or ())]
-        rows = rows[: len(self._networks or ())]
+        rows = self._padded(variables)
         stacked = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *rows))
         params = {"params": stacked.pop("params")}
         self._carry = self._carry._replace(params=params, model_state=stacked)
+
+    def _padded(self, rows: Sequence[Any]) -> list[Any]:
+        """As many as the program takes, the last repeated."""
+        assert 1 <= len(rows) <= self.parallel, f"{len(rows)} rows of {self.parallel}"
+        return [*rows, *[rows[-1]] * (self.parallel - len(rows))]
 
     @property
     def params(self) -> Any:
@@ -285,7 +263,9 @@ class Trainer:
             values = self._evaluate(
                 carry.params, carry.model_state, *self._arrays, split.start, split.stop
             )
-            rows = np.asarray(values).tolist()
+            values = np.asarray(values)
+            lost = np.isnan(values).any(-1, keepdims=True)  # NaN is the best of classes
+            rows = np.where(lost, np.nan, values).tolist()
             many = self._networks is not None
             scores[name] = [Scores(*row) for row in rows] if many else Scores(*rows)
         return scores
