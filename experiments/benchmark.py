@@ -103,15 +103,28 @@ def main() -> int:
     batch_size = network.config.batch_size if batch_size is None else batch_size
     try:
         images = digits.train if options.what == "front" else digits.images
-        _check(steps, options.repeats, batch_size, len(images))
-        _check_networks(options.networks)
+        _check(steps, options, batch_size, len(images))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.device_info:
         console.print(_device_info(), highlight=False, soft_wrap=True)
     if options.what == "front":
-        _measure_front(options, network, digits, steps, batch_size, console)
+        config = dataclasses.replace(
+            network.config, batch_size=batch_size, optimizer=network.plain[0]
+        )
+        # Over many networks, the library's convolution is a grouped one, and slow.
+        together = network.module.clone(method="patches")
+        makers = benchmark_front.makers(
+            network.module, together, config, digits, options.networks
+        )
+        per_epoch = steps_per_epoch(digits, batch_size)
+        runners, memory = {}, {}
+        for name, make in makers.items():
+            runners[name], memory[name] = make()
+        times = _measure(runners, max(1, steps // per_epoch), options.repeats)
+        title = f"{network.title}, batch {batch_size}, {jax.device_count()} devices"
+        console.print(benchmark_front.table(times, memory, per_epoch, title))
         return 0
     makers = _jax_makers(network, digits, batch_size)
     if options.model == "lenet5" and importlib.util.find_spec("torchjd"):
@@ -131,56 +144,26 @@ def main() -> int:
     return 0
 
 
-def _measure_front(
-    options: Options,
-    network: Network,
-    dataset: data.Dataset,
-    steps: int,
-    batch_size: int,
-    console: Console,
-) -> None:
-    numbers = options.networks
-    if numbers is None:
-        numbers = (1, 4, 16) + (64, 256) * (jax.default_backend() != "cpu")
-    config = dataclasses.replace(
-        network.config, batch_size=batch_size, optimizer=network.plain[0]
-    )
-    runners, memory = {}, {}
-    makers = benchmark_front.makers(network.module, config, dataset, numbers)
-    for name, make in makers.items():
-        runners[name], memory[name] = make()
-        runners[name](3)  # by then the trainer knows its pace
-    per_epoch = steps_per_epoch(dataset, batch_size)
-    times = _measure(runners, max(1, steps // per_epoch), options.repeats)
-    title = f"{network.title}, batch {batch_size}, {jax.device_count()} devices"
-    console.print(benchmark_front.table(times, memory, per_epoch, title))
-
-
 class Cost(NamedTuple):
-    """What a program costs besides its steps.
-
-    Attributes:
-      seconds: of the first call, compilation included.
-      memory: bytes at its peak as XLA plans them; None where that is not known.
-    """
+    """Besides its steps: seconds of the first call, compilation included; bytes of
+    memory at its peak as XLA plans them, None where that is not known."""
 
     seconds: float
     memory: int | None
 
 
-def _check(steps: int, repeats: int, batch_size: int, images: int) -> None:
-    if steps < 1 or repeats < 1:
+def _check(steps: int, options: Options, batch_size: int, images: int) -> None:
+    if steps < 1 or options.repeats < 1:
         raise ConfigError(
-            f"--steps is {steps}, --repeats {repeats}; expected at least 1 of each."
+            f"--steps is {steps}, --repeats {options.repeats}; expected at least 1 of "
+            "each."
         )
     if not 1 <= batch_size <= images:
         raise ConfigError(
             f"--batch-size is {batch_size}; expected 1 to {images}, the images "
             "that the benchmark trains on."
         )
-
-
-def _check_networks(numbers: tuple[int, ...] | None) -> None:
+    numbers = options.networks
     if numbers is not None and min(numbers, default=0) < 1:
         raise ConfigError(
             f"--networks is {' '.join(map(str, numbers)) or 'empty'}; expected numbers "

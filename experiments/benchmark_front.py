@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 from rich import box
 from rich.table import Table
 
@@ -18,15 +19,21 @@ ALONE = "one alone"
 
 
 def makers(
-    module: Any, config: Config, dataset: Dataset, numbers: Sequence[int]
+    alone: Any,
+    together: Any,
+    config: Config,
+    dataset: Dataset,
+    numbers: Sequence[int] | None,
 ) -> dict[str, Callable[[], tuple[Callable[[int], None], int | None]]]:
     """Name -> a function that compiles the training of so many networks.
 
     Args:
-      module: a Flax Linen module from (images, train) to logits.
+      alone: a Flax Linen module from (images, train) to logits.
+      together: the same, for many at once.
       config: options: batch size, penalties.
       dataset: the images.
-      numbers: how many networks at once; first of all comes one that trains alone.
+      numbers: how many networks at once; None: 1, 4, 16, on accelerators also 64 and
+        256. First of all comes one that trains alone.
 
     Returns:
       Functions that return what trains for so many epochs, and the bytes that it needs
@@ -37,15 +44,19 @@ def makers(
       >>> from experiments import benchmark_front, data
       >>> from experiments.config import Config
       >>> digits = data.load("digits")
-      >>> list(benchmark_front.makers(LeNet5(), Config(), digits, [1, 4]))
+      >>> net = LeNet5()
+      >>> list(benchmark_front.makers(net, net, Config(), digits, [1, 4]))
       ['one alone', '1', '4']
     """
+    if numbers is None:
+        numbers = (1, 4, 16) + (64, 256) * (jax.default_backend() != "cpu")
     config = resolve(config, dataset.name)
     optimizer = functools.partial(compose, config, 1_000)
 
     def make(parallel: int | None):
+        model = together if parallel else alone
         own = optimizer if parallel else optimizer(None)
-        trainer = Trainer(module, own, dataset, config, parallel)
+        trainer = Trainer(model, own, dataset, config, parallel)
         if parallel:
             trainer.start([Network(0, (0.999, 0.001))] * parallel)
         epochs = iter(range(1, 2**31))
@@ -55,6 +66,7 @@ def makers(
                 for _ in trainer.epoch(next(epochs)):
                     pass
 
+        run(3)  # by then the trainer knows its pace
         return run, trainer.memory and trainer.memory * trainer.devices
 
     return {

@@ -70,10 +70,9 @@ class Trainer:
     """Trains a network on two objectives, see `experiments.steps.make_objectives`; or,
     as one program, several networks that differ in seed and weights of the objectives.
 
-    Everything is compiled when the trainer is made: one program for the steps,
-    however many, and one for evaluation. With `parallel`, one compilation serves all
-    the networks that it is told to `start`; what it holds and returns has a leading
-    axis over them.
+    Everything is compiled when the trainer is made: one program for the steps, however
+    many, and one for evaluation. With `parallel`, it serves all the networks that are
+    to `start`; what the trainer holds and returns has a leading axis over them.
 
     Args:
       model: a Flax Linen module from images (B, H, W, C) and `train` to logits. It may
@@ -91,10 +90,8 @@ class Trainer:
       variables: the same with all else that the network needs, its batch statistics.
       steps_per_epoch: batches an epoch.
       seconds_compile: what initialisation and compilation took.
-      parallel: how many networks it trains at once.
-      devices: among how many they are divided.
-      memory: bytes that training needs on each device, as XLA plans them; None where
-        that is not known.
+      parallel: how many networks it trains at once, divided among so many `devices`.
+      memory: bytes that training needs on each device, as XLA plans them, or None.
 
     Raises:
       ConfigError: a batch larger than the training set.
@@ -157,14 +154,12 @@ class Trainer:
             evaluate = over_networks(evaluate, 2, self._mesh)
         network = self._network(1)
         carry = self._shapes(jax.eval_shape(init, network))
+        shapes = carry.params, carry.model_state
+        steps = jax.jit(steps, donate_argnums=0)
         lowered = [
             jax.jit(init).lower(network),
-            jax.jit(steps, donate_argnums=0).lower(
-                carry, network, *self._arrays, 1, 0, 0
-            ),
-            jax.jit(evaluate).lower(
-                carry.params, carry.model_state, *self._arrays, 0, 0
-            ),
+            steps.lower(carry, network, *self._arrays, 1, 0, 0),
+            jax.jit(evaluate).lower(*shapes, *self._arrays, 0, 0),
         ]
         with ThreadPoolExecutor() as pool:  # XLA compiles on several cores at once
             compiled = list(pool.map(lambda program: program.compile(), lowered))
@@ -176,8 +171,8 @@ class Trainer:
         self._chunk = 1  # grows until a chunk takes CHUNK_SECONDS
 
     def start(self, networks: Sequence[Network]) -> None:
-        """Begins anew with other networks, at most `parallel` of them; if they are
-        fewer, the last is trained several times, for the program stays the same."""
+        """Begins anew with other networks, 1 to `parallel`; the program stays the same,
+        and trains the last several times if they are fewer."""
         assert self._networks is not None, "start is for a trainer with `parallel`"
         self._networks = self._padded(networks)
         self._carry = self._init(self._network(1))
@@ -192,7 +187,9 @@ class Trainer:
 
     def _padded(self, rows: Sequence[Any]) -> list[Any]:
         """As many as the program takes, the last repeated."""
-        assert 1 <= len(rows) <= self.parallel, f"{len(rows)} rows of {self.parallel}"
+        assert 1 <= len(rows) <= self.parallel, (
+            f"{len(rows)} networks for {self.parallel}"
+        )
         return [*rows, *[rows[-1]] * (self.parallel - len(rows))]
 
     @property
@@ -217,11 +214,9 @@ class Trainer:
             the other networks go on, and such a network's scores are NaN.
         """
         network = self._network(number)
-        carry = self._carry
-        carry = carry._replace(
-            objectives=jnp.zeros_like(carry.objectives),
-            weights=jax.tree.map(jnp.zeros_like, carry.weights),
-        )
+        sums = self._carry.objectives, self._carry.weights
+        objectives, weights = jax.tree.map(jnp.zeros_like, sums)
+        carry = self._carry._replace(objectives=objectives, weights=weights)
         done = 0
         while done < self.steps_per_epoch:
             end = min(done + self._chunk, self.steps_per_epoch)
@@ -283,9 +278,9 @@ class Trainer:
         orders = {own.seed: self._order(own.seed, epoch) for own in self._networks}
         return self._put(
             (
-                np.stack([orders[own.seed] for own in self._networks]),
-                jnp.stack([jax.random.key(own.seed) for own in self._networks]),
-                np.asarray([own.weights for own in self._networks], np.float32),
+                np.stack([orders[seed] for seed, _ in self._networks]),
+                jnp.stack([jax.random.key(seed) for seed, _ in self._networks]),
+                np.asarray([weights for _, weights in self._networks], np.float32),
             )
         )
 
@@ -299,8 +294,8 @@ class Trainer:
 
     def _shapes(self, carry: Carry) -> Carry:
         """Where the carry will be, which `jax.eval_shape` does not say."""
-        own = self._mesh and sharding(self._mesh, split=True)
-        return jax.tree.map(lambda leaf: leaf.update(sharding=own), carry)
+        where = self._mesh and sharding(self._mesh, split=True)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=where), carry)
 
 
 def _means(sums: Any, number: int) -> Any:

@@ -62,7 +62,9 @@ def test_points_decide_alone(given, data):
     say; and it goes on from any points."""
     search = made(*given)
     walked, _ = drive(search)
-    rows = data.draw(strategies.lists(strategies.sampled_from(walked.points), unique=1))
+    rows = data.draw(
+        strategies.lists(strategies.sampled_from(walked.points), unique=True)
+    )
     rows = [
         row._replace(
             objectives=(data.draw(strategies.sampled_from([0.5, math.nan])), 2)

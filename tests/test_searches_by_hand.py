@@ -195,6 +195,13 @@ def test_a_failure_elsewhere_does_not_count():
     assert 0.1 < w1 < 0.3
 
 
+def test_vertices_of_the_hull_do_not_count_as_failures():
+    """Noise has put the weights of one vertex between those of two others."""
+    front = front_of((0.0, 0.0, 6.0), (0.9, 1.0, 2.0), (0.3, 4.0, 0.0)).merge(FAILED)
+    search = fronts.stochastic_dichotomic(WIDE, 0.1, draws=3)
+    assert len(search(front, KEY).weights) == 2
+
+
 def test_a_segment_too_narrow_for_new_weights_is_given_up():
     front = front_of((0.0, 0.0, 6.0), (0.1005, 4.0, 0.0), (0.9, 9.0, 9.0))
     front = front.merge(front_of((0.4, 9.0, 9.0)))  # the normal

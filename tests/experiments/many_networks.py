@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from networks import Linear, Normalised, Small, noise
 
-from experiments import train
 from experiments.config import Config, resolve
 from experiments.networks import Network
 from experiments.optimizers import compose
@@ -36,9 +35,9 @@ class Result(NamedTuple):
     """What comes out of a network's training."""
 
     variables: Any
-    objectives: list[float]
-    weights: list[float]
-    scores: dict[str, train.Scores]
+    objectives: Any
+    weights: Any
+    scores: dict[str, Any]
 
 
 def config_of(name: str, **options) -> Config:
@@ -61,7 +60,8 @@ def single(name: str, network: Network) -> Trainer:
     return Trainer(MODELS[name][0], optimizer, DATA, config)
 
 
-def go(trainer: Trainer, epochs=(1, 2)):
+def go(trainer: Trainer, epochs=(1, 2)) -> tuple[Any, Any, Any]:
+    """Variables, means over the last epoch, scores."""
     for epoch in epochs:
         *_, last = trainer.epoch(epoch)
     return jax.device_get(trainer.variables), last, trainer.evaluate()

@@ -184,7 +184,8 @@ def test_load_gives_parameters_and_statistics_to_a_new_optimizer():
         params={"params": jax.device_put(given[0]["params"])},
         model_state={"batch_stats": jax.device_put(given[0]["batch_stats"])},
     )
-    go(trainer, (3,)), go(by_hand, (3,))
+    go(trainer, (3,))
+    go(by_hand, (3,))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a[0], b, rtol=1e-4, atol=1e-5),
         trainer.variables,
