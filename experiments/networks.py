@@ -102,8 +102,8 @@ def sharding(mesh: Mesh, split: bool) -> NamedSharding:
 
     Example:
       >>> from experiments.networks import make_mesh, sharding
-      >>> sharding(make_mesh(1), split=False).spec
-      PartitionSpec()
+      >>> sharding(make_mesh(1), split=False).is_fully_replicated
+      True
     """
     return NamedSharding(mesh, P(_AXIS) if split else P())
 

@@ -71,7 +71,7 @@ class Series:
       >>> quiet = Console(quiet=True)
       >>> series = Series(directory, config, digits, quiet, lambda: None)
       >>> series.run()
-      'all 2 weights of the budget are spent'
+      'all weights of the list have been tried'
       >>> len(series.front)
       2
     """
