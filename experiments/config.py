@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
@@ -159,33 +159,76 @@ def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
     _check_ranges(config)
     _check_optimizer(config)
     sgd_like = config.optimizer in ("smgd", "sgd")
-    epochs = config.EPOCHS.get(dataset, config.EPOCHS[config.PREFERRED])
-    epochs = _default(config.epochs, epochs)
-    rate = _default(config.learning_rate, 1e-2 if sgd_like else 1e-3)
+    epochs = default(config.epochs, epochs_on(dataset, config.EPOCHS, config))
+    rate = default(config.learning_rate, 1e-2 if sgd_like else 1e-3)
     decay = rate / max(epochs, 1) if sgd_like else 0.0
     weights, weigh_by = config.weights, None
     if config.optimizer in ("madam", "mrmsprop"):
         least_norm = config.weigh_by or config.split or config.normalize != "none"
-        weights = _default(weights, None if least_norm else config.WEIGHTS)
+        weights = default(weights, None if least_norm else config.WEIGHTS)
         weigh_by = "directions" if weights is None else None
     return dataclasses.replace(
         config,
         epochs=epochs,
         learning_rate=rate,
-        decay=_default(config.decay, decay),
-        momentum=_default(config.momentum, 0.9 if sgd_like else None),
-        l1=_default(config.l1, config.L1 if config.optimizer in BASELINES else None),
+        decay=default(config.decay, decay),
+        momentum=default(config.momentum, 0.9 if sgd_like else None),
+        l1=default(config.l1, config.L1 if config.optimizer in BASELINES else None),
         weights=weights,
-        weigh_by=_default(config.weigh_by, weigh_by),
+        weigh_by=default(config.weigh_by, weigh_by),
     )
 
 
-def _default(value, default):
-    return default if value is None else value
+def default(value: Any, otherwise: Any) -> Any:
+    """The value, or if it is None the other one.
+
+    Example:
+      >>> from experiments.config import default
+      >>> default(0, 3), default(None, 3)
+      (0, 3)
+    """
+    return otherwise if value is None else value
+
+
+def epochs_on(dataset: str, epochs: Mapping[str, int], config: Config) -> int:
+    """The epochs for a data set, or for the experiment's own if it has none.
+
+    Example:
+      >>> from experiments.config import Config, epochs_on
+      >>> epochs_on("auto", {"mnist": 30, "digits": 100}, Config())
+      30
+    """
+    return epochs.get(dataset, epochs[config.PREFERRED])
+
+
+def check_at_least(config: Config, bounds: Mapping[str, float], kind: str = "") -> None:
+    """Checks options that are numbers, where they are given.
+
+    Args:
+      config: the options.
+      bounds: option -> the least that it may be.
+      kind: what is expected besides, for the message.
+
+    Raises:
+      ConfigError: one is less, or not finite.
+
+    Example:
+      >>> from experiments.config import Config, check_at_least
+      >>> check_at_least(Config(batch_size=0), {"batch_size": 1})
+      Traceback (most recent call last):
+      experiments.config.ConfigError: --batch-size is 0; expected at least 1.
+    """
+    for name, low in bounds.items():
+        value = getattr(config, name)
+        # Written so that NaN fails, too.
+        if value is not None and not low <= value < float("inf"):
+            raise ConfigError(
+                f"{_option(name)} is {value}; expected {kind}at least {low}."
+            )
 
 
 def _check_ranges(config: Config) -> None:
-    at_least = {
+    bounds = {
         "l1": 0,
         "learning_rate": 0,
         "decay": 0,
@@ -195,13 +238,7 @@ def _check_ranges(config: Config) -> None:
         "threshold": 0,
         "seed": 0,
     }
-    for name, low in at_least.items():
-        value = getattr(config, name)
-        # Written so that NaN fails, too.
-        if value is not None and not low <= value < float("inf"):
-            raise ConfigError(
-                f"{_option(name)} is {value}; expected a finite number, at least {low}."
-            )
+    check_at_least(config, bounds, "a finite number, ")
     if config.seed >= 2**32:  # JAX would take it modulo 2**32, or raise
         raise ConfigError(
             f"--seed is {config.seed}; expected a whole number below 2**32."

@@ -11,12 +11,59 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.table import Table
 
 from experiments.train import Progress as TrainProgress
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """Prints a line as it is: not broken, not coloured but by the style.
+
+    Args:
+      console: where to.
+      text: the line.
+      style: of the whole of it.
+
+    Example:
+      >>> from rich.console import Console
+      >>> from experiments.console import say
+      >>> say(Console(width=8), "Written to runs/a")
+      Written to runs/a
+    """
+    console.print(text, style=style, highlight=False, soft_wrap=True)
+
+
+def progress_bar(console: Console, text: str, *columns: ProgressColumn) -> Progress:
+    """A bar over steps, which is shown on a terminal and leaves nothing behind.
+
+    Args:
+      console: where to.
+      text: what stands before the bar, with the task's fields in braces.
+      *columns: what stands after it.
+
+    Returns:
+      A context manager that shows it.
+
+    Example:
+      >>> import io
+      >>> from rich.console import Console
+      >>> from experiments.console import progress_bar
+      >>> with progress_bar(Console(file=io.StringIO()), "epoch {task.id}") as bar:
+      ...     task = bar.add_task("", total=10)
+    """
+    return Progress(
+        TextColumn(text),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        *columns,
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 class Display:
@@ -44,15 +91,11 @@ class Display:
         self._steps_per_epoch = steps_per_epoch
         self._evaluated = ""  # what the last evaluation came to
         self._start = time.perf_counter()
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
+        self._bar = progress_bar(
+            console,
+            "epoch {task.fields[epoch]}/{task.fields[epochs]}",
             TextColumn("{task.description}"),
             TimeRemainingColumn(compact=True),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
         )
         self._task = self._bar.add_task(
             "", total=epochs * steps_per_epoch, epoch=0, epochs=epochs
@@ -97,7 +140,7 @@ class Display:
             left = (time.perf_counter() - self._start) / row["epoch"] * epochs_left
             minutes, seconds = divmod(round(left), 60)
             text += f"  {steps_per_second:,.0f} steps/s  left {minutes}:{seconds:02d}"
-        self._console.print(text, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     def _text(self, objectives: list[float], weights: Any) -> str:
         return (
@@ -139,7 +182,7 @@ def print_summary(
       >>> "90.00 %" in console.file.getvalue()
       True
     """
-    console.print(title, style="bold", highlight=False, soft_wrap=True)
+    say(console, title, style="bold")
     table = Table(box=box.SIMPLE_HEAVY, show_header=False)
     table.add_column()
     table.add_column(justify="right")

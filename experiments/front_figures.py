@@ -5,7 +5,6 @@ networks by pruning weights in a multiobjective learning approach", Computers &
 Operations Research 2022 (arXiv 2008.13590), section 5.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ from experiments.front_axes import (
 )
 from experiments.front_levels import levels
 from experiments.published import read_published
-from experiments.run_directory import RunDirectoryError, read_front
+from experiments.run_directory import RunDirectoryError, read_front, read_json
 from experiments.style import COLORS, plt, save, tidy
 
 _BLUE, _RED, _, _PINK, _ORANGE, _, _BLACK = COLORS
@@ -89,17 +88,10 @@ def _read(path: Path) -> _Run:
     published = path / "compare.csv"
     return _Run(
         read_front(path),
-        _json(path / "config.json"),
-        _json(path / "summary.json"),
+        read_json(path / "config.json"),
+        read_json(path / "summary.json"),
         read_published(published) if published.is_file() else [],
     )
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        return json.loads(file.read_text()) if file.is_file() else {}
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(f"Cannot read {file}: {error}.") from error
 
 
 def _title(config: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The options of a Pareto front: those of a training, and those of the search."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,19 @@ from bopt import fronts
 from bopt.models import VGG, LeNet5
 from bopt.models.conv import Method
 from experiments.cifar_vgg import VggConfig
-from experiments.config import BASELINES, FLOAT, INT, STR, Config, ConfigError, resolve
-from experiments.run_directory import RunDirectoryError
+from experiments.config import (
+    BASELINES,
+    FLOAT,
+    INT,
+    STR,
+    Config,
+    ConfigError,
+    check_at_least,
+    default,
+    epochs_on,
+    resolve,
+)
+from experiments.run_directory import RunDirectoryError, read_json
 
 Optimizer = Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"]
 
@@ -139,7 +149,7 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
       >>> resolve_front(LenetFront(), "mnist").epochs
       10
     """
-    low = {
+    at_least = {
         "budget": 2,
         "levels": 0,
         "corrector_epochs": 0,
@@ -147,11 +157,7 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         "seeds": 1,
         "parallel": 1,
     }
-    for name, least in low.items():
-        value = getattr(config, name)
-        if value is not None and value < least:
-            option = "--" + name.replace("_", "-")
-            raise ConfigError(f"{option} is {value}; expected at least {least}.")
+    check_at_least(config, at_least)
     of_sum = config.optimizer in BASELINES
     in_units = ("dichotomic", "stochastic", "continuation")
     if config.search in in_units and not of_sum:
@@ -160,21 +166,17 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
             f"which are not those of --optimizer {config.optimizer}. Choose --search "
             f"grid or bisection, or --optimizer {', '.join(BASELINES)}."
         )
-    smallest, largest = (
-        default if given is None else given
-        for given, default in zip(
-            (config.smallest, config.largest), config.RANGE, strict=True
-        )
-    )
+    smallest = default(config.smallest, config.RANGE[0])
+    largest = default(config.largest, config.RANGE[1])
     if not 0 < smallest < largest < 1:
         raise ConfigError(
             f"--smallest is {smallest}, --largest {largest}; expected 0 < SMALLEST < "
             "LARGEST < 1."
         )
-    grid = config.grid or ("geometric" if of_sum else "original")
+    grid = default(config.grid, "geometric" if of_sum else "original")
     original = config.search == "grid" and grid == "original"
     budget = len(fronts.ORIGINAL_WEIGHTS) if original else 20
-    final = config.FINAL_EPOCHS
+    final_epochs = epochs_on(dataset, config.FINAL_EPOCHS, config)
     resolved = resolve(config, dataset)
     assert resolved.epochs is not None
     return dataclasses.replace(
@@ -185,17 +187,11 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         smallest=smallest,
         largest=largest,
         grid=grid,
-        budget=budget if config.budget is None else config.budget,
-        corrector_epochs=(
-            math.ceil(resolved.epochs / 5)
-            if config.corrector_epochs is None
-            else config.corrector_epochs
+        budget=default(config.budget, budget),
+        corrector_epochs=default(
+            config.corrector_epochs, math.ceil(resolved.epochs / 5)
         ),
-        final_epochs=(
-            final.get(dataset, final[config.PREFERRED])
-            if config.final_epochs is None
-            else config.final_epochs
-        ),
+        final_epochs=default(config.final_epochs, final_epochs),
     )
 
 
@@ -254,8 +250,8 @@ def stored(path: str) -> FrontConfig:
 with: its config.json is not there, or is not of python -m experiments.pareto_front.
     """
     try:
-        content = json.loads((Path(path) / "config.json").read_text())
-    except (OSError, ValueError):
+        content = read_json(Path(path) / "config.json")
+    except RunDirectoryError:
         content = {}
     if content.get("experiment") != "pareto_front":
         raise RunDirectoryError(

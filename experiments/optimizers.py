@@ -41,6 +41,7 @@ def compose(
     Args:
       config: resolved options.
       steps_per_epoch: optimizer steps an epoch.
+      weights: (2,) of the objectives, fixed and perhaps traced; None: as `config` says.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` for two objectives.
@@ -72,7 +73,7 @@ def _groups(tree):
     return jax.tree.map(lambda is_dense: "dense" if is_dense else "conv", dense)
 
 
-def _multi_gradient(config: Config, rate: optax.Schedule, weights):
+def _multi_gradient(config: Config, rate: optax.Schedule, weights: jax.Array | None):
     weighting = _weighting(config) if weights is None else bopt.fixed(weights)
     weigh_by = config.weigh_by or "gradients"
     match config.optimizer:

@@ -17,7 +17,6 @@ took.
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 import time
@@ -35,7 +34,7 @@ from rich.table import Table
 from bopt.fronts import Front, Point
 from experiments import figures, interrupts, records
 from experiments.config import ConfigError, parse
-from experiments.console import print_summary
+from experiments.console import print_summary, say
 from experiments.data import Dataset
 from experiments.front_options import (
     FrontConfig,
@@ -48,7 +47,7 @@ from experiments.networks import use_all_cores
 from experiments.optimizers import compose
 from experiments.published import read_published
 from experiments.run import exit_code, load, train
-from experiments.run_directory import RunDirectory
+from experiments.run_directory import RunDirectory, read_json
 from experiments.series import Series
 from experiments.steps import steps_per_epoch
 from experiments.train import Trainer
@@ -103,8 +102,8 @@ def run(config: FrontConfig) -> RunDirectory:
                 "others out."
             )
         config = stored(resume)
-        if _finished(resume):
-            _say(console, f"{resume} is finished: nothing is left to do.")
+        if read_json(Path(resume) / "summary.json").get("finished"):
+            say(console, f"{resume} is finished: nothing is left to do.")
             return RunDirectory(Path(resume))
     resolve_front(config, config.dataset)  # mistakes come before the data are sought
     if config.compare is not None and resume is None:
@@ -112,39 +111,33 @@ def run(config: FrontConfig) -> RunDirectory:
     dataset = load(config, console)
     config = resolve_front(config, dataset.name)
     directory = RunDirectory.reopen(resume) if resume else _new(config, dataset)
-    _say(console, f"If it is stopped: --resume {directory.path} goes on.")
+    say(console, f"If it is stopped: --resume {directory.path} goes on.")
     with interrupts.deferred() as check:
         series = Series(directory, config, dataset, console, check)
         reason = series.run()
-        front = series.front
-        searched = _searched(front, reason, config, dataset)
+        front, knees = series.front, series.front.knees()
+        searched = _searched(front, knees, reason, config, dataset)
         directory.write_summary(searched | {"finished": False})
-        _keep_networks(directory, front, config)
-        console.print(_table(front))
+        _keep_networks(directory, front, knees, config)
+        console.print(_table(front, knees))
         error, share = searched["reference"]
-        _say(
+        say(
             console,
             f"The search ended: {reason}. {len(front)} trainings, "
             f"{searched['nondominated']} points are not dominated; hypervolume "
             f"{searched['hypervolume']:.4f} (test; reference: error {error:g}, "
             f"{share:.0%} of the dense weights).",
         )
-        final = _final(directory, config, dataset, front, searched, console, check)
+        knee = knees.get(config.knee)
+        final = _final(
+            directory, config, dataset, front, knee, searched, console, check
+        )
         final["seconds_total"] = time.perf_counter() - start
         directory.write_summary(final | {"finished": True})
         if config.figures:
             figures.draw([directory.path], directory.path / "figures")
-    _say(console, f"Written to {directory.path}")
+    say(console, f"Written to {directory.path}")
     return directory
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
-
-
-def _finished(path: str) -> bool:
-    file = Path(path) / "summary.json"
-    return file.is_file() and bool(json.loads(file.read_text()).get("finished"))
 
 
 def _new(config: FrontConfig, dataset: Dataset) -> RunDirectory:
@@ -156,7 +149,11 @@ def _new(config: FrontConfig, dataset: Dataset) -> RunDirectory:
 
 
 def _searched(
-    front: Front, reason: str, config: FrontConfig, dataset: Dataset
+    front: Front,
+    knees: dict[str, Point],
+    reason: str,
+    config: FrontConfig,
+    dataset: Dataset,
 ) -> dict[str, Any]:
     """What the summary says of the search."""
     error, share = REFERENCES.get(dataset.name, REFERENCE)
@@ -171,7 +168,7 @@ def _searched(
         "nondominated": len(front.nondominated()),
         "hypervolume": _hypervolume(front, error, share * entries),
         "reference": [error, share],
-        "knees": {name: point.name for name, point in front.knees().items()},
+        "knees": {name: point.name for name, point in knees.items()},
         "knee": config.knee,
         "final": None,
         "seconds_search": sum(point.seconds or 0.0 for point in front),
@@ -185,11 +182,13 @@ def _hypervolume(front: Front, error: float, nonzeros: float) -> float:
     return volume / (error * nonzeros)
 
 
-def _keep_networks(directory: RunDirectory, front: Front, config: FrontConfig) -> None:
+def _keep_networks(
+    directory: RunDirectory, front: Front, knees: dict[str, Point], config: FrontConfig
+) -> None:
     """Removes the parameters of the points that --save leaves out."""
     if config.save == "all":
         return
-    kept = {point.name for point in front.knees().values()}
+    kept = {point.name for point in knees.values()}
     if config.save == "front":
         kept |= {point.name for point in front.nondominated()}
     for point in front:
@@ -203,18 +202,18 @@ def _final(
     config: FrontConfig,
     dataset: Dataset,
     front: Front,
+    knee: Point | None,
     searched: dict[str, Any],
     console: Console,
     check: Callable[[], None],
 ) -> dict[str, Any]:
     """Trains the knee in full; returns the whole summary."""
     (directory.path / "metrics.jsonl").unlink(missing_ok=True)  # of a stopped one
-    knee = front.knees().get(config.knee)
     if knee is None or not config.final_epochs:
         why = "--final-epochs is 0" if knee else f"the front has no {config.knee} knee"
-        _say(console, f"No final training: {why}.")
+        say(console, f"No final training: {why}.")
         return searched
-    _say(
+    say(
         console,
         f"The {config.knee} knee is {knee.name}, weight {knee.weights[1]:.3g}; trained "
         f"again, for {config.final_epochs} epochs:",
@@ -243,17 +242,16 @@ def _final(
     nondominated = final in front.merge(Front([final])).nondominated()
     print_summary(console, summary, row, f"The knee, {config.epochs} epochs")
     word = "not dominated" if nondominated else "dominated"
-    _say(console, f"Trained in full, the knee is {word} on validation data.")
+    say(console, f"Trained in full, the knee is {word} on validation data.")
     return summary | {"final": {**final._asdict(), "nondominated": nondominated}}
 
 
-def _table(front: Front) -> Table:
+def _table(front: Front, knees: dict[str, Point]) -> Table:
     """The non-dominated points, most accurate first, and whose knees they are."""
     table = Table(title="Not dominated on validation data", box=box.SIMPLE_HEAVY)
     for column in ("point", "weight", "loss", "l1", "validation", "nonzeros"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("knee")
-    knees = front.knees()
     for point in front.nondominated():
         criteria = [name for name, knee in knees.items() if knee == point]
         table.add_row(

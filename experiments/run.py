@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from experiments import data, figures, interrupts, records
 from experiments.config import Config, ConfigError, resolve
-from experiments.console import Display, print_summary
+from experiments.console import Display, print_summary, say
 from experiments.optimizers import compose, schedule
 from experiments.run_directory import RunDirectory, RunDirectoryError
 from experiments.steps import steps_per_epoch
@@ -120,7 +119,7 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
             figures.draw([directory.path], directory.path / "figures")
     title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
     print_summary(console, summary, row, title)
-    console.print(f"Written to {directory.path}", highlight=False, soft_wrap=True)
+    say(console, f"Written to {directory.path}")
     return directory
 
 
@@ -147,12 +146,8 @@ def load(config: Config, console: Console) -> data.Dataset:
     )
     fallen_back = config.dataset == "auto" and dataset.name != preferred
     warning = f"NOT {data.TITLES[preferred]}! " if fallen_back else ""
-    console.print(
-        f"{warning}Training on {dataset.source}.",
-        style="bold yellow" if fallen_back else None,
-        highlight=False,
-        soft_wrap=True,
-    )
+    style = "bold yellow" if fallen_back else None
+    say(console, f"{warning}Training on {dataset.source}.", style)
     return dataset
 
 
@@ -164,7 +159,7 @@ def train(
     console: Console,
     check: Callable[[], None],
     start: float,
-    more: Mapping[str, Any] = MappingProxyType({}),
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """All epochs of a run, into its directory.
 
@@ -212,7 +207,7 @@ def train(
             sparsity=sparsity,
         )
         directory.append_metrics(row)
-        summary = {**more} | records.summary(
+        summary = {**(more or {})} | records.summary(
             options=config,
             dataset=dataset,
             row=row,

@@ -234,13 +234,28 @@ config.json. Name a folder that an experiment wrote with --out.
             raise RunDirectoryError(
                 f"{path / 'metrics.jsonl'}, line {number}, is not JSON: {error}."
             ) from error
-    summary = path / "summary.json"
-    return Run(
-        path,
-        json.loads((path / "config.json").read_text()),
-        metrics,
-        json.loads(summary.read_text()) if summary.is_file() else {},
+    config, summary = (
+        read_json(path / name) for name in ("config.json", "summary.json")
     )
+    return Run(path, config, metrics, summary)
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Reads a file of a run directory; {} if it is not there.
+
+    Raises:
+      RunDirectoryError: it cannot be read, or is not JSON.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from experiments.run_directory import read_json
+      >>> read_json(Path("nowhere/summary.json"))
+      {}
+    """
+    try:
+        return json.loads(file.read_text()) if file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"Cannot read {file}: {error}.") from error
 
 
 def read_front(path: str | Path) -> Front:
@@ -261,10 +276,8 @@ def read_front(path: str | Path) -> Front:
       0
     """
     file = Path(path) / "front.csv"
-    if not file.is_file():
-        return Front()
     try:
-        return Front.from_csv(file.read_text())
+        return Front.from_csv(file.read_text() if file.is_file() else "")
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"Cannot read {file}: {error}") from error
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from bopt.fronts import Batch, Front, Point
 from experiments import records
+from experiments.console import progress_bar, say
 from experiments.data import Dataset
 from experiments.front_options import FrontConfig, make_search
 from experiments.networks import Network
@@ -56,7 +56,6 @@ class Series:
 
     Attributes:
       front: the points so far.
-      seconds_compile: what compilation took in this process.
 
     Example:
       >>> import tempfile
@@ -85,7 +84,6 @@ class Series:
         check: Callable[[], None],
     ):
         self.front = read_front(directory.path)
-        self.seconds_compile = 0.0
         self._directory, self._config, self._dataset = directory, config, dataset
         self._console, self._check = console, check
         self._trainers: dict[bool, Trainer] = {}  # warm start or not -> trainer
@@ -164,7 +162,7 @@ class Series:
             self.front = self.front.merge(Front(trained))
             self._directory.append_points(Front(trained), self.front)
             for point in trained:
-                self._console.print(_line(point), highlight=False, soft_wrap=True)
+                say(self._console, _line(point))
 
     def _load(self, name: str | None, trainer: Trainer) -> Any:
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:]), trainer.variables)
@@ -183,12 +181,10 @@ class Series:
         parallel = config.parallel or (devices if on_cpu else networks)
         steps = steps_per_epoch(self._dataset, config.batch_size)
         optimizer = functools.partial(compose, config, steps)
+        # Over many networks, the library's convolution is a grouped one, and slow.
+        model = config.module("patches")
         while True:
-            # Over many networks, the library's convolution would be a grouped one, slow
-            # everywhere.
-            model = config.module("patches")
             trainer = Trainer(model, optimizer, self._dataset, config, parallel)
-            self.seconds_compile += trainer.seconds_compile
             room = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
             fits = (trainer.memory or 0) <= MEMORY * room
             if fits or config.parallel or parallel <= devices:
@@ -201,15 +197,8 @@ class Series:
         epochs = (config.corrector_epochs if warm else config.epochs) or 0
         before = points[0].level * epochs if warm else 0  # another order of the images
         names = " to ".join(dict.fromkeys((points[0].name, points[-1].name)))
-        bar = Progress(
-            TextColumn(f"training {names}, epoch {{task.description}}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
-        with bar:
+        text = f"training {names}, epoch {{task.description}}"
+        with progress_bar(self._console, text) as bar:
             steps = trainer.steps_per_epoch
             task = bar.add_task("", total=epochs * steps)
             for epoch in range(epochs):

@@ -15,7 +15,6 @@ from experiments.data import Dataset
 from experiments.images import moments, scaled
 from experiments.networks import Network, make_mesh, over_networks, sharding
 from experiments.steps import (
-    Carry,
     make_evaluate,
     make_init,
     make_objectives,
@@ -153,7 +152,9 @@ class Trainer:
             steps = over_networks(steps, 2, self._mesh)
             evaluate = over_networks(evaluate, 2, self._mesh)
         network = self._network(1)
-        carry = self._shapes(jax.eval_shape(init, network))
+        where = self._mesh and sharding(self._mesh, split=True)
+        carry = jax.eval_shape(init, network)  # which does not say where it will be
+        carry = jax.tree.map(lambda leaf: leaf.update(sharding=where), carry)
         shapes = carry.params, carry.model_state
         steps = jax.jit(steps, donate_argnums=0)
         lowered = [
@@ -291,11 +292,6 @@ class Trainer:
 
     def _put(self, arrays: Any, split: bool = True) -> Any:
         return jax.device_put(arrays, self._mesh and sharding(self._mesh, split))
-
-    def _shapes(self, carry: Carry) -> Carry:
-        """Where the carry will be, which `jax.eval_shape` does not say."""
-        where = self._mesh and sharding(self._mesh, split=True)
-        return jax.tree.map(lambda leaf: leaf.update(sharding=where), carry)
 
 
 def _means(sums: Any, number: int) -> Any:

@@ -9,7 +9,6 @@ import pytest
 from fronts import PROGRAM, WORDS, table, trace, use_small
 from programs import TIMEOUT, finish, start
 
-from experiments import pareto_front
 from experiments.interrupts import Interrupted
 from experiments.run_directory import RunDirectory, read, read_front
 from experiments.train import Trainer
@@ -174,4 +173,4 @@ def test_a_process_that_is_killed_in_the_middle_of_a_search(
     assert {k: v for k, v in a.items() if k not in timed} == {
         k: v for k, v in b.items() if k not in timed
     }
-    assert pareto_front._finished(str(path))
+    assert read(path).summary["finished"]
