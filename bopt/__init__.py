@@ -10,8 +10,8 @@ The networks of the paper are in `bopt.models` (which needs Flax).
 from bopt import fronts, sparsity
 from bopt.objectives import l1, l2, value_and_jac
 from bopt.optimizers import madam, mrmsprop
-from bopt.pruning import PruneState, prune
-from bopt.schedules import logistic_decay, time_decay
+from bopt.pruning import PruneState, prune, prune_to
+from bopt.schedules import cubic_sparsity, logistic_decay, time_decay
 from bopt.selections import complement, select, union
 from bopt.smgd import SmgdState, smgd
 from bopt.weightings import Weighting, fixed, min_norm
@@ -21,6 +21,7 @@ __all__ = [
     "SmgdState",
     "Weighting",
     "complement",
+    "cubic_sparsity",
     "fixed",
     "fronts",
     "l1",
@@ -30,6 +31,7 @@ __all__ = [
     "min_norm",
     "mrmsprop",
     "prune",
+    "prune_to",
     "select",
     "smgd",
     "sparsity",

@@ -1,6 +1,7 @@
 """Intra-training pruning: small entries become exact zeros after every batch."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from bopt.selections import PyTree, Where, path_name, select
 
 
 class PruneState(NamedTuple):
-    """State of `prune`.
+    """State of `prune` and `prune_to`.
 
     Attributes:
       mask: a tree like the parameters: a boolean array a pruned leaf, True = kept;
@@ -89,7 +90,128 @@ def prune(
     Source: "intra-training pruning" of M. Reiners, K. Klamroth, F. Heldmann,
     M. Stiglmayr (arXiv 2008.13590).
     """
-    _check_hyperparams(threshold, every, start, stop)
+    _check_at_least_0("prune", "threshold", threshold)
+    _check_timing("prune", every, start, stop)
+
+    def new_mask(masks, magnitudes, step):
+        limit = threshold(step) if callable(threshold) else threshold
+
+        def kept(magnitude, mask):
+            # Written so that NaN compares as kept.
+            above = ~(magnitude <= jnp.asarray(limit).astype(magnitude.dtype))
+            return above if regrow else above & mask
+
+        return [kept(*pair) for pair in zip(magnitudes, masks, strict=True)]
+
+    return _pruning("prune", new_mask, where, every, start, stop)
+
+
+def prune_to(
+    sparsity: optax.ScalarOrSchedule,
+    *,
+    where: Where = 2,
+    scope: Literal["global", "layer"] = "global",
+    regrow: bool = True,
+    every: int = 1,
+    start: int = 0,
+    stop: int | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Sets the smallest entries to zero, as many as a wanted sparsity needs.
+
+    Magnitude pruning: like `prune` the last link of a chain, with the same state, but
+    on a pruning step exactly k entries are kept, those of largest
+    ``|param + update|``. Of n entries, k is n less the nearest integer to
+    ``sparsity * n``. Of equal entries the first ones in the tree's order are kept; a
+    NaN counts as largest, and so is seen.
+
+    Gradual pruning is a schedule, e.g. `bopt.cubic_sparsity`, with ``every=100`` or so
+    (each pruning step sorts the magnitudes). One-shot pruning of a trained network is a
+    single pruning step, ``start=t, stop=t + 1``, after which the mask is held.
+
+    Args:
+      sparsity: share of the selected entries that become 0, from 0 to 1; a float or a
+        schedule over the updates so far. What a schedule gives is clipped to that
+        range.
+      where: a selection (see `bopt.selections`) of the leaves to prune; by default
+        those of rank 2, the dense kernels. The others cost no state.
+      scope: ``"global"``: the entries of all selected leaves compete; ``"layer"``: each
+        leaf gets the sparsity by itself.
+      regrow: whether a pruned entry may come back on a later pruning step. If not,
+        masks only shrink: where more are to be kept than are left, those are.
+      every: steps between two pruning steps.
+      start: the first pruning step, counted from 0.
+      stop: the step from which the mask is held; None: never.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs` with a `PruneState`, whose ``update``
+      needs `params`. Under `optax.inject_hyperparams` name `where`, `scope`, `every`,
+      `start`, `stop` in `static_args`.
+
+    Raises:
+      ValueError: a `sparsity` outside [0, 1], an unknown `scope`, a negative `start`,
+        `every` below 1, `stop` not after `start`; at init, a selection that matches
+        nothing; when traced, `params` missing or an update of another shape than its
+        parameter (it is named).
+
+    Example:
+      >>> import bopt, jax.numpy as jnp, optax
+      >>> params = {"kernel": jnp.array([[4.0, -1.0, 2.0, 3.0]])}
+      >>> optimizer = optax.chain(optax.sgd(0.1), bopt.prune_to(0.5))
+      >>> state = optimizer.init(params)
+      >>> updates, state = optimizer.update(
+      ...     {"kernel": jnp.zeros((1, 4))}, state, params)
+      >>> print(optax.apply_updates(params, updates)["kernel"])
+      [[4. 0. 0. 3.]]
+
+    Source: S. Han, J. Pool, J. Tran, W. J. Dally, *Learning both weights and
+    connections for efficient neural networks* (arXiv 1506.02626); with a schedule,
+    M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878).
+    """
+    _check_at_least_0("prune_to", "sparsity", sparsity)
+    if isinstance(sparsity, int | float) and sparsity > 1:
+        raise ValueError(f"prune_to got sparsity={sparsity}; expected at most 1.")
+    if scope not in ("global", "layer"):
+        raise ValueError(f"prune_to got scope={scope!r}; expected 'global' or 'layer'.")
+    _check_timing("prune_to", every, start, stop)
+
+    def new_mask(masks, magnitudes, step):
+        share = jnp.clip(sparsity(step), 0, 1) if callable(sparsity) else sparsity
+        # What may not come back is smaller than all that may be kept.
+        flat = [
+            jnp.where(mask | regrow, magnitude, -1).ravel()
+            for mask, magnitude in zip(masks, magnitudes, strict=True)
+        ]
+        groups = [jnp.concatenate(flat)] if scope == "global" else flat
+        kept = jnp.concatenate([_largest(group, share) for group in groups])
+        ends = np.cumsum([magnitude.size for magnitude in magnitudes])[:-1]
+        pairs = zip(jnp.split(kept, ends), masks, strict=True)
+        return [part.reshape(mask.shape) & (mask | regrow) for part, mask in pairs]
+
+    return _pruning("prune_to", new_mask, where, every, start, stop)
+
+
+def _largest(magnitudes: jax.Array, share: ArrayLike) -> jax.Array:
+    """True but for the smallest share of entries; of equal ones the first are kept."""
+    size = magnitudes.size
+    # A number is rounded here, with all its digits.
+    number = size - (np if _known(share) else jnp).round(share * size).astype(int)
+    ranked = jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes)
+    limit = jnp.append(jnp.sort(ranked), jnp.inf)[size - number]
+    above = ranked > limit
+    equal = (ranked == limit) & (number > 0)
+    return above | (equal & (jnp.cumsum(equal) <= number - above.sum()))
+
+
+def _pruning(
+    name: str,
+    new_mask: Callable[[list[jax.Array], list[jax.Array], jax.Array], list[jax.Array]],
+    where: Where,
+    every: int,
+    start: int,
+    stop: int | None,
+) -> optax.GradientTransformationExtraArgs:
+    """The transform of a rule: from the selected leaves' masks, the magnitudes of what
+    the update would make of them, and the step, to new masks."""
 
     def init_fn(params: PyTree) -> PruneState:
         mask = jax.tree.map(
@@ -105,23 +227,20 @@ def prune(
         del extra_args
         if params is None:
             raise ValueError(
-                "prune rewrites updates from the parameters: call "
+                f"{name} rewrites updates from the parameters: call "
                 "update(updates, state, params)."
             )
+        _check_updates(name, state.mask, updates, params)
         step = state.step
         due = (step >= start) & ((step - start) % every == 0)
         if stop is not None:
             due &= step < stop
-        limit = threshold(step) if callable(threshold) else threshold
 
-        def new_mask(mask, update, param):
+        def magnitude(mask, update, param):
             if _is_masked(mask):
                 return mask
             new = jnp.asarray(optax.apply_updates(param, update))
-            wide = wide_dtype([new])
-            # Written so that NaN compares as kept.
-            kept = ~(jnp.abs(new).astype(wide) <= jnp.asarray(limit).astype(wide))
-            return jnp.where(due, kept if regrow else kept & mask, mask)
+            return jnp.abs(new).astype(wide_dtype([new]))
 
         def rewrite(mask, update, param):
             if _is_masked(mask):
@@ -131,8 +250,14 @@ def prune(
             dtype = param.dtype if same else wide_dtype([update, param])
             return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
 
-        _check_updates(state.mask, updates, params)
-        mask = jax.tree.map(new_mask, state.mask, updates, params, is_leaf=_is_masked)
+        trees = (state.mask, updates, params)
+        masks, structure = jax.tree.flatten(state.mask)
+        magnitudes = jax.tree.map(magnitude, *trees, is_leaf=_is_masked)
+        magnitudes = jax.tree.leaves(magnitudes)
+        masks = jax.lax.cond(
+            due, lambda: new_mask(masks, magnitudes, step), lambda: masks
+        )
+        mask = jax.tree.unflatten(structure, masks)
         updates = jax.tree.map(rewrite, mask, updates, params, is_leaf=_is_masked)
         return updates, PruneState(mask, optax.safe_increment(step))
 
@@ -143,40 +268,42 @@ def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
-def _check_hyperparams(threshold, every, start, stop) -> None:
-    """Raises ValueError for a wrong argument; traced ones cannot be looked at."""
+def _known(value: Any) -> bool:
+    """Whether it is a number; traced ones cannot be looked at."""
+    return isinstance(value, int | float | np.number)
 
-    def wrong(value, is_wrong) -> bool:
-        known = isinstance(value, int | float | np.number)
-        return known and is_wrong(value)
 
-    if wrong(threshold, lambda t: not t >= 0):
-        raise ValueError(f"prune got threshold={threshold}; expected at least 0.")
-    if wrong(every, lambda e: e < 1):
-        raise ValueError(f"prune got every={every}; expected at least 1 step.")
-    if wrong(start, lambda s: s < 0):
-        raise ValueError(f"prune got start={start}; expected at least 0.")
-    if stop is not None and wrong(stop, lambda s: wrong(start, lambda t: s <= t)):
+def _check_at_least_0(name: str, key: str, value: Any) -> None:
+    if _known(value) and not value >= 0:
+        raise ValueError(f"{name} got {key}={value}; expected at least 0.")
+
+
+def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
+    if _known(every) and every < 1:
+        raise ValueError(f"{name} got every={every}; expected at least 1 step.")
+    _check_at_least_0(name, "start", start)
+    if _known(stop) and _known(start) and stop <= start:
         raise ValueError(
-            f"prune got stop={stop} with start={start}; expected stop > start."
+            f"{name} got stop={stop} with start={start}; expected stop > start."
         )
 
 
-def _check_updates(mask: PyTree, updates: PyTree, params: PyTree) -> None:
+def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
     def check(path, _, update, param):
         # Leaves that are not pruned are checked too: a jacobian's row axis would
         # broadcast into the parameters unseen.
         if _is_masked(update) or jnp.shape(update) == jnp.shape(param):
             return
-        hint = "prune goes last in the chain and sees what the parameters will see"
+        hint = f"{name} goes last in the chain and sees what the parameters will see"
         if jnp.shape(update)[1:] == jnp.shape(param):
             hint = (
                 "this is a jacobian: put bopt.smgd() first in the chain, outside "
                 "optax.masked, optax.MultiSteps and optax.apply_if_finite"
             )
         raise ValueError(
-            f"prune got an update of shape {jnp.shape(update)} at '{path_name(path)}'; "
-            f"expected {jnp.shape(param)}, the shape of the parameter: {hint}."
+            f"{name} got an update of shape {jnp.shape(update)} at "
+            f"'{path_name(path)}'; expected {jnp.shape(param)}, the shape of the "
+            f"parameter: {hint}."
         )
 
     jax.tree.map_with_path(check, mask, updates, params, is_leaf=_is_masked)

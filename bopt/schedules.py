@@ -1,4 +1,4 @@
-"""Learning-rate schedules of the original that `optax.schedules` lacks."""
+"""Schedules of the original's learning rate, and of a sparsity."""
 
 import jax
 import jax.numpy as jnp
@@ -75,3 +75,48 @@ def time_decay(init_value: float, decay: float) -> optax.Schedule:
         return init_value / (1 + decay * jnp.asarray(step).astype(float))
 
     return schedule
+
+
+def cubic_sparsity(
+    end_value: float,
+    transition_steps: int,
+    *,
+    init_value: float = 0.0,
+    transition_begin: int = 0,
+) -> optax.Schedule:
+    """A sparsity that rises fast at first, when there is much to prune, then slowly.
+
+    At step t after `transition_begin`, of T = `transition_steps`, it is
+    ``end_value + (init_value - end_value) * (1 - t / T) ** 3``; before, `init_value`,
+    and afterwards `end_value`. For `bopt.prune_to`.
+
+    Args:
+      end_value: the sparsity at the end, 0 to 1.
+      transition_steps: T, over how many steps it rises.
+      init_value: the sparsity at the start, 0 to 1.
+      transition_begin: the step at which it starts to rise.
+
+    Returns:
+      A schedule: step -> sparsity, an `optax.polynomial_schedule` of power 3.
+
+    Raises:
+      ValueError: a value outside [0, 1], or `transition_steps` below 1.
+
+    Example:
+      >>> import bopt
+      >>> schedule = bopt.cubic_sparsity(0.8, 100)
+      >>> [round(float(schedule(step)), 3) for step in (0, 50, 100, 200)]
+      [0.0, 0.7, 0.8, 0.8]
+
+    Source: M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878),
+    equation 1.
+    """
+    if not (0 <= init_value <= 1 and 0 <= end_value <= 1) or transition_steps < 1:
+        raise ValueError(
+            f"cubic_sparsity got init_value={init_value}, end_value={end_value}, "
+            f"transition_steps={transition_steps}; expected sparsities from 0 to 1 and "
+            "at least 1 step."
+        )
+    return optax.polynomial_schedule(
+        init_value, end_value, 3, transition_steps, transition_begin
+    )

@@ -161,9 +161,12 @@ def _min_norm_of_two(gram: jax.Array) -> jax.Array:
     g00, g01, g11 = gram[0, 0], gram[0, 1], gram[1, 1]
     # Each weight from its own numerator: w1 is often 1e-6, and 1 - w0 would have
     # lost it. The comparison is False for NaN, which therefore reaches the weights.
-    denominator = g00 + g11 - 2 * g01
+    numerators = jnp.stack([g11 - g01, g00 - g01])
+    # Their sum, not g00 + g11 - 2 * g01: for nearly equal rows it is rounded otherwise,
+    # and the weights would add up to less than 1.
+    denominator = numerators.sum()
     equal = denominator <= 0
-    weights = jnp.stack([g11 - g01, g00 - g01]) / jnp.where(equal, 1, denominator)
+    weights = numerators / jnp.where(equal, 1, denominator)
     one_zero = jnp.zeros_like(weights).at[0].set(1)
     return jnp.where(equal, one_zero, jnp.clip(weights, 0, 1))
 

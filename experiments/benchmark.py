@@ -2,6 +2,9 @@
 
     python -m experiments.benchmark [--model vgg] [--device-info]
     python -m experiments.benchmark front
+    python -m experiments.benchmark checkpoint [--model vgg]
+    python -m experiments.benchmark devices [--model vgg]
+    python -m experiments.benchmark inference RUN_DIR
 
 The first prints a row an optimizer: milliseconds a step (median over repeats, taken in
 turns, so that all suffer alike from what else the machine does) and its ratio to the
@@ -11,59 +14,75 @@ TorchJD are measured on LeNet-5, too, where the `bench` extra is installed.
 
 The second prints a row for each number of networks that train as one program:
 milliseconds a step and network, and the ratio to one network that trains alone.
+
+The third prints what a checkpoint after every epoch costs: seconds an epoch without and
+with one, and the bytes of its parts, in memory and on disk. An epoch is as long as
+MNIST's or CIFAR-10's.
+
+The fourth prints steps a second of one training that 1, 2, 4, 8 devices divide among
+them. Without an accelerator, these are of the same CPU, and no faster.
+
+The fifth prints what the trained network of a run needs, as dense arrays, with sparse
+kernels, and shrunk, against the unpruned one: bytes in a file and in memory,
+multiply-adds, and milliseconds for one image and for 256.
 """
 
 import dataclasses
-import functools
 import importlib.util
 import os
 import platform
 import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-import bopt
 from bopt.models import VGG, LeNet5
-from experiments import benchmark_front, data
+from experiments import (
+    benchmark_checkpoint,
+    benchmark_devices,
+    benchmark_front,
+    benchmark_inference,
+    benchmark_step,
+    data,
+)
 from experiments.cifar_vgg import VggConfig
-from experiments.config import INT, Config, ConfigError, parse
-from experiments.images import scaled
+from experiments.config import INT, STR, Config, parse
 from experiments.networks import use_all_cores
-from experiments.steps import make_objectives, steps_per_epoch
-
-# Runs so many steps and waits for them.
-Runner = Callable[[int], None]
+from experiments.option_checks import ConfigError
+from experiments.run_directory import RunDirectoryError, read
+from experiments.steps import steps_per_epoch
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measures a training step, side by side: of a network under each optimizer, or of
-    many networks as one program."""
+    """Measures, side by side, a training step: of a network under each optimizer, of
+    many networks as one program, of one that several devices divide among them; an
+    epoch with and without a checkpoint; or a pruned network at work."""
 
-    what: tyro.conf.Positional[Literal["step", "front"]] = "step"
-    """step: one network under each optimizer; front: many networks."""
+    what: tyro.conf.Positional[
+        Literal["step", "front", "checkpoint", "devices", "inference"]
+    ] = "step"
+    """step: one network under each optimizer; front: many networks; checkpoint: one
+    after every epoch; devices: 1, 2, 4, 8; inference: the network of RUN."""
+    run: Annotated[tyro.conf.Positional[str | None], STR] = None
+    """The run directory, for inference."""
     model: Literal["lenet5", "vgg"] = "lenet5"
     """The network."""
     batch_size: Annotated[int | None, INT] = None
     """Images a step (default 32 for lenet5, 64 for vgg)."""
     steps: Annotated[int | None, INT] = None
-    """Steps a repeat (default 200 for lenet5, 4 for vgg)."""
+    """Steps a repeat (default 200 for lenet5, 4 for vgg; for checkpoint an epoch: 1718
+    and 703, minutes for vgg without an accelerator; for inference 20 batches)."""
     networks: tuple[int, ...] | None = None
     """So many at once, for front (default 1 4 16; on accelerators also 64 256)."""
     repeats: int = 15
-    """Repeats, taken in turns by all optimizers."""
+    """Repeats, taken in turns by all that is compared."""
     device_info: bool = False
     """Also print what hardware and which versions this is."""
 
@@ -77,6 +96,8 @@ class Network(NamedTuple):
       config: batch size, penalties.
       plain: name and optimizer of the first row.
       steps: steps a repeat, unless told otherwise.
+      images: that its experiment trains on, so many.
+      image: (H, W, C) of one.
     """
 
     title: str
@@ -84,49 +105,60 @@ class Network(NamedTuple):
     config: Config
     plain: tuple[str, optax.GradientTransformation]
     steps: int
+    images: int
+    image: tuple[int, int, int]
 
 
+MODELS = {"mnist_lenet": "lenet5", "cifar_vgg": "vgg"}  # pareto_front has an option
 NETWORKS = {
-    "lenet5": Network("LeNet-5", LeNet5(), Config(), ("adam", optax.adam(1e-3)), 200),
-    "vgg": Network("VGG", VGG(), VggConfig(), ("rmsprop", optax.rmsprop(1e-3)), 4),
+    "lenet5": Network(
+        "LeNet-5",
+        LeNet5(),
+        Config(),
+        ("adam", optax.adam(1e-3)),
+        200,
+        55_000,
+        (28, 28, 1),
+    ),
+    "vgg": Network(
+        "VGG",
+        VGG(),
+        VggConfig(),
+        ("rmsprop", optax.rmsprop(1e-3)),
+        4,
+        45_000,
+        (32, 32, 3),
+    ),
 }
 
 
 def main() -> int:
     """The command line; returns the exit code."""
     options = parse(Options, "benchmark")
-    console = Console()
     network = NETWORKS[options.model]
-    digits = data.load("digits", preferred=network.config.PREFERRED)
-    steps = network.steps if options.steps is None else options.steps
-    batch_size = options.batch_size
-    batch_size = network.config.batch_size if batch_size is None else batch_size
+    if options.batch_size is not None:
+        config = dataclasses.replace(network.config, batch_size=options.batch_size)
+        network = network._replace(config=config)
     try:
-        images = digits.train if options.what == "front" else digits.images
-        _check(steps, options, batch_size, len(images))
+        _check(options, network)
+        console = Console()
+        if options.device_info:
+            console.print(_device_info(), highlight=False, soft_wrap=True)
+        _MODES[options.what](network, options, console)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.device_info:
-        console.print(_device_info(), highlight=False, soft_wrap=True)
-    if options.what == "front":
-        config = dataclasses.replace(
-            network.config, batch_size=batch_size, optimizer=network.plain[0]
-        )
-        # Over many networks, the library's convolution is a grouped one, and slow.
-        together = network.module.clone(method="patches")
-        makers = benchmark_front.makers(
-            network.module, together, config, digits, options.networks
-        )
-        per_epoch = steps_per_epoch(digits, batch_size)
-        runners, memory = {}, {}
-        for name, make in makers.items():
-            runners[name], memory[name] = make()
-        times = _measure(runners, max(1, steps // per_epoch), options.repeats)
-        title = f"{network.title}, batch {batch_size}, {jax.device_count()} devices"
-        console.print(benchmark_front.table(times, memory, per_epoch, title))
-        return 0
-    makers = _jax_makers(network, digits, batch_size)
+    except RunDirectoryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _step(network: Network, options: Options, console: Console) -> None:
+    digits, batch_size = _digits(network), network.config.batch_size
+    makers = benchmark_step.makers(
+        network.module, network.config, network.plain, digits, batch_size
+    )
     if options.model == "lenet5" and importlib.util.find_spec("torchjd"):
         from experiments import benchmark_torch
 
@@ -136,31 +168,111 @@ def main() -> int:
         start = time.perf_counter()
         runners[name], memory = make()
         runners[name](1)
-        costs[name] = Cost(time.perf_counter() - start, memory)
-    times = _measure(runners, steps, options.repeats)
-    console.print(_table(times, costs, f"{network.title}, batch {batch_size}"))
+        costs[name] = benchmark_step.Cost(time.perf_counter() - start, memory)
+    times = _measure(runners, options.steps or network.steps, options.repeats)
+    console.print(benchmark_step.table(times, costs, _title(network)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     console.print(f"peak memory of this process: {peak:,.0f} MiB", highlight=False)
-    return 0
 
 
-class Cost(NamedTuple):
-    """Besides its steps: seconds of the first call, compilation included; bytes of
-    memory at its peak as XLA plans them, None where that is not known."""
+def _front(network: Network, options: Options, console: Console) -> None:
+    digits = _digits(network)
+    config = dataclasses.replace(network.config, optimizer=network.plain[0])
+    # Over many networks, the library's convolution is a grouped one, and slow.
+    together = network.module.clone(method="patches")
+    makers = benchmark_front.makers(
+        network.module, together, config, digits, options.networks
+    )
+    per_epoch = steps_per_epoch(digits, config.batch_size)
+    runners, memory = {}, {}
+    for name, make in makers.items():
+        runners[name], memory[name] = make()
+    epochs = max(1, (options.steps or network.steps) // per_epoch)
+    times = _measure(runners, epochs, options.repeats)
+    title = f"{_title(network)}, {jax.device_count()} devices"
+    console.print(benchmark_front.table(times, memory, per_epoch, title))
 
-    seconds: float
-    memory: int | None
+
+def _checkpoint(network: Network, options: Options, console: Console) -> None:
+    batch_size = network.config.batch_size
+    steps = options.steps or network.images // batch_size
+    images = benchmark_checkpoint.repeated(_digits(network), steps * batch_size)
+    title = f"{_title(network)}, {steps:,} steps an epoch"
+    module, config = network.module, network.config
+    with benchmark_checkpoint.training(module, config, images) as training:
+        times = _measure(training.runners, 1, options.repeats)
+        blocked = training.blocked
+        console.print(benchmark_checkpoint.times_table(times, blocked, title))
+        carry, checkpoint = training.trainer.carry, training.checkpoint()
+        console.print(benchmark_checkpoint.sizes_table(carry, checkpoint))
 
 
-def _check(steps: int, options: Options, batch_size: int, images: int) -> None:
+def _devices(network: Network, options: Options, console: Console) -> None:
+    digits = _digits(network)
+    makers = benchmark_devices.makers(network.module, network.config, digits)
+    per_epoch = steps_per_epoch(digits, network.config.batch_size)
+    runners = {name: make() for name, make in makers.items()}
+    epochs = max(1, (options.steps or network.steps) // per_epoch)
+    times = _measure(runners, epochs, options.repeats)
+    console.print(benchmark_devices.table(times, per_epoch, _title(network)))
+    console.print(benchmark_devices.caution(), highlight=False)
+
+
+def _inference(network: Network, options: Options, console: Console) -> None:
+    if options.run is None:
+        raise ConfigError("inference needs a run directory: benchmark inference RUN")
+    config = read(options.run).config
+    name = MODELS.get(config["experiment"]) or config["model"]
+    network = NETWORKS[name]
+    found = benchmark_inference.forms(network.module, network.image, options.run)
+    times = {}
+    for batch in (1, 256):
+        images = np.zeros((batch, *network.image), np.float32)
+        runners = {
+            name: lambda steps, run=form.run, images=images: [
+                run(images) for _ in range(steps)
+            ]
+            for name, form in found.items()
+        }
+        for run in runners.values():
+            run(1)  # compiles
+        times[batch] = _measure(runners, options.steps or 20, options.repeats)
+    title = f"{network.title} of {options.run}"
+    table = benchmark_inference.table(found, times, title)
+    console.print(table, width=max(console.width, 96), crop=False)
+    console.print(benchmark_inference.verdict(times), highlight=False, soft_wrap=True)
+
+
+_MODES = {
+    "step": _step,
+    "front": _front,
+    "checkpoint": _checkpoint,
+    "devices": _devices,
+    "inference": _inference,
+}
+
+
+def _digits(network: Network) -> data.Dataset:
+    return data.load("digits", preferred=network.config.PREFERRED)
+
+
+def _title(network: Network) -> str:
+    return f"{network.title}, batch {network.config.batch_size}"
+
+
+def _check(options: Options, network: Network) -> None:
+    steps = network.steps if options.steps is None else options.steps
     if steps < 1 or options.repeats < 1:
         raise ConfigError(
             f"--steps is {steps}, --repeats {options.repeats}; expected at least 1 of "
             "each."
         )
-    if not 1 <= batch_size <= images:
+    digits, batch_size = _digits(network), network.config.batch_size
+    images = {"step": len(digits.images), "checkpoint": network.images}
+    most = images.get(options.what, len(digits.train))
+    if not 1 <= batch_size <= most:
         raise ConfigError(
-            f"--batch-size is {batch_size}; expected 1 to {images}, the images "
+            f"--batch-size is {batch_size}; expected 1 to {most}, the images "
             "that the benchmark trains on."
         )
     numbers = options.networks
@@ -172,7 +284,7 @@ def _check(steps: int, options: Options, batch_size: int, images: int) -> None:
 
 
 def _measure(
-    runners: dict[str, Runner], steps: int, repeats: int
+    runners: dict[str, benchmark_step.Runner], steps: int, repeats: int
 ) -> dict[str, list[float]]:
     """Milliseconds a step: name -> one number a repeat."""
     times: dict[str, list[float]] = {name: [] for name in runners}
@@ -182,101 +294,6 @@ def _measure(
             run(steps)
             times[name].append((time.perf_counter() - start) / steps * 1e3)
     return times
-
-
-def _table(times: dict[str, list[float]], costs: dict[str, Cost], title: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAVY)
-    table.add_column("optimizer", no_wrap=True)
-    for column in ("ms a step", "ratio", "first call (s)", "memory (MiB)"):
-        table.add_column(column, justify="right")
-    reference = next(iter(times.values()))
-    for name, values in times.items():
-        ratio = statistics.median(
-            value / base for value, base in zip(values, reference, strict=True)
-        )
-        seconds, memory = costs[name]
-        table.add_row(
-            name,
-            f"{statistics.median(values):.3f}",
-            f"{ratio:.2f}",
-            f"{seconds:.1f}",
-            "-" if memory is None else f"{memory / 2**20:,.0f}",
-        )
-    return table
-
-
-def _jax_makers(
-    network: Network, dataset: data.Dataset, batch_size: int
-) -> dict[str, Callable[[], tuple[Runner, int | None]]]:
-    """Name -> a function that compiles the training loop; see `_jax_runner`."""
-    loss, l1 = make_objectives(network.module, network.config)
-
-    def vector(params, *batch):
-        value, model_state = loss(params, *batch)
-        return jnp.stack([value, l1(params)]), model_state
-
-    one = jax.value_and_grad(loss, has_aux=True)
-    two = bopt.value_and_jac([loss, l1], has_aux=True)
-    vector = bopt.value_and_jac(vector, has_aux=True)
-    name, plain = network.plain
-    fixed, sgd = bopt.smgd(bopt.fixed([1.0, 3e-4])), optax.sgd(1e-2, 0.9)
-    madam, mrmsprop = (
-        functools.partial(optimizer, 1e-3, weigh_by="directions")
-        for optimizer in (bopt.madam, bopt.mrmsprop)
-    )
-    prune = bopt.prune
-    variants = {
-        f"{name}, one objective": (one, plain),
-        f"{name} + l1, pruned": (two, optax.chain(fixed, plain, prune())),
-        "smgd, pruned": (two, optax.chain(bopt.smgd(), sgd, prune())),
-        "madam, pruned": (two, optax.chain(madam(), prune())),
-        "madam by gradients, pruned": (two, optax.chain(bopt.madam(1e-3), prune())),
-        "mrmsprop, pruned": (two, optax.chain(mrmsprop(), prune())),
-        "smgd by jacrev, pruned": (vector, optax.chain(bopt.smgd(), sgd, prune())),
-    }
-    return {
-        name: functools.partial(
-            _jax_runner, network.module, gradients, optimizer, dataset, batch_size
-        )
-        for name, (gradients, optimizer) in variants.items()
-    }
-
-
-def _jax_runner(
-    model, gradients, optimizer, dataset, batch_size
-) -> tuple[Runner, int | None]:
-    """The compiled training loop, and its memory in bytes."""
-    images, labels = jax.device_put((dataset.images, dataset.labels))
-    order = np.random.default_rng(0).permutation(len(images))
-    batches = len(images) // batch_size
-    order = jnp.asarray(order[: batches * batch_size].reshape(batches, batch_size))
-    key = jax.random.key(0)
-
-    def loop(params, model_state, opt_state, images, labels, steps):
-        def step(number, carry):
-            params, model_state, opt_state = carry
-            chosen = order[number % batches]
-            batch = scaled(images[chosen]), labels[chosen]
-            (_, model_state), jac = gradients(
-                params, model_state, *batch, jax.random.fold_in(key, number)
-            )
-            updates, opt_state = optimizer.update(jac, opt_state, params)
-            return optax.apply_updates(params, updates), model_state, opt_state
-
-        carry = params, model_state, opt_state
-        return jax.lax.fori_loop(0, steps, step, carry)
-
-    model_state = jax.jit(model.init)(key, scaled(images[:1]))
-    params = {"params": model_state.pop("params")}
-    state = [params, model_state, optimizer.init(params)]
-    donated = jax.jit(loop, donate_argnums=(0, 1, 2))
-    compiled = donated.lower(*state, images, labels, 0).compile()
-
-    def run(steps: int) -> None:
-        state[:] = jax.block_until_ready(compiled(*state, images, labels, steps))
-
-    plan = compiled.memory_analysis()
-    return run, plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
 def _device_info() -> str:
@@ -298,4 +315,6 @@ def _device_info() -> str:
 if __name__ == "__main__":
     if "front" in sys.argv:
         use_all_cores()
+    elif "devices" in sys.argv:
+        benchmark_devices.force_devices()
     sys.exit(main())

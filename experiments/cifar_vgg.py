@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar, Literal
 import jax.numpy as jnp
 
 from bopt.models import VGG
-from experiments.config import FLOAT, INT, PAIR, Config, Optimizer, parse
+from experiments.config import FLOAT, INT, PAIR, Config, Optimizer
+from experiments.networks import use_all_cores
 from experiments.run import main
 
 
@@ -48,6 +49,11 @@ class VggConfig(Config):
     whatever it is."""
 
 
+def network(config: VggConfig) -> VGG:
+    """The network that the options ask for."""
+    return VGG(dtype=jnp.dtype(config.dtype))
+
+
 if __name__ == "__main__":
-    options = parse(VggConfig, "cifar_vgg")
-    sys.exit(main("cifar_vgg", options, VGG(dtype=jnp.dtype(options.dtype))))
+    use_all_cores()
+    sys.exit(main("cifar_vgg", VggConfig, network))

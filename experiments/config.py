@@ -8,6 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 import tyro
 
 import bopt
+from experiments.option_checks import (
+    BASELINES,
+    check_ranges,
+    check_together,
+)
 
 # For options whose default depends on others, as their help says.
 FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
@@ -16,8 +21,6 @@ PAIR = tyro.conf.arg(metavar="W0 W1", help_behavior_hint="")
 STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
 
 Optimizer = Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"]
-MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
-BASELINES = ("sgd", "adam", "rmsprop")
 # What --prune-where and --l1-where say, as selections of bopt: by the kernels' rank.
 KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4)}
 
@@ -104,10 +107,28 @@ class Config:
     """The run directory, which must not hold a run (default runs/EXPERIMENT-TIME)."""
     figures: bool = True
     """Whether to draw the figures."""
-
-
-class ConfigError(ValueError):
-    """Options that do not fit; the message names them and what fits."""
+    seeds: int = 1
+    """Train with so many seeds, from SEED on, as one program; each gets a run directory
+    of its own in OUT, which has their means."""
+    init_from: Annotated[str | None, STR] = None
+    """Start from the parameters, and with the masks, of the run in this directory."""
+    resume: Annotated[str | None, STR] = None
+    """Go on with the interrupted run in this directory, with the options stored there.
+    Only options that do not change the result may be given besides."""
+    checkpoint_every: int = 1
+    """So many epochs lie between two checkpoints; the last two are kept, and the best
+    on validation data."""
+    devices: int | Literal["all"] = 1
+    """Divide each batch among so many devices."""
+    distributed: bool = False
+    """This is one of several processes that train together, each started with the same
+    options; OUT is a folder that all see."""
+    coordinator: Annotated[str | None, STR] = None
+    """HOST:PORT of process 0 (default: as the cluster's environment says)."""
+    processes: Annotated[int | None, INT] = None
+    """How many there are (default likewise)."""
+    process_id: Annotated[int | None, INT] = None
+    """Which one this is, from 0 (default likewise)."""
 
 
 AnyOptions = TypeVar("AnyOptions")
@@ -115,7 +136,10 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
 def parse(
-    config: type[AnyOptions], prog: str, args: Sequence[str] | None = None
+    config: type[AnyOptions],
+    prog: str,
+    args: Sequence[str] | None = None,
+    default: AnyOptions | None = None,
 ) -> AnyOptions:
     """Reads a configuration from the command line.
 
@@ -123,6 +147,7 @@ def parse(
       config: a dataclass of options.
       prog: the program's name in the help text.
       args: the words of the command line; None: those of this process.
+      default: what holds where nothing is given; None: the dataclass' own defaults.
 
     Returns:
       An instance of `config`. A mistake ends the program with code 2, after a message
@@ -134,7 +159,10 @@ def parse(
       False
     """
     words = sys.argv[1:] if args is None else args
-    return tyro.cli(config, prog=f"python -m experiments.{prog}", args=words)
+    prog = f"python -m experiments.{prog}"
+    if default is None:
+        return tyro.cli(config, prog=prog, args=words)
+    return tyro.cli(config, prog=prog, args=words, default=default)
 
 
 def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
@@ -156,8 +184,8 @@ def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
       >>> resolve(Config(optimizer="smgd"), "mnist").learning_rate
       0.01
     """
-    _check_ranges(config)
-    _check_optimizer(config)
+    check_ranges(config)
+    check_together(config)
     sgd_like = config.optimizer in ("smgd", "sgd")
     epochs = default(config.epochs, epochs_on(dataset, config.EPOCHS, config))
     rate = default(config.learning_rate, 1e-2 if sgd_like else 1e-3)
@@ -199,103 +227,3 @@ def epochs_on(dataset: str, epochs: Mapping[str, int], config: Config) -> int:
       30
     """
     return epochs.get(dataset, epochs[config.PREFERRED])
-
-
-def check_at_least(config: Config, bounds: Mapping[str, float], kind: str = "") -> None:
-    """Checks options that are numbers, where they are given.
-
-    Args:
-      config: the options.
-      bounds: option -> the least that it may be.
-      kind: what is expected besides, for the message.
-
-    Raises:
-      ConfigError: one is less, or not finite.
-
-    Example:
-      >>> from experiments.config import Config, check_at_least
-      >>> check_at_least(Config(batch_size=0), {"batch_size": 1})
-      Traceback (most recent call last):
-      experiments.config.ConfigError: --batch-size is 0; expected at least 1.
-    """
-    for name, low in bounds.items():
-        value = getattr(config, name)
-        # Written so that NaN fails, too.
-        if value is not None and not low <= value < float("inf"):
-            raise ConfigError(
-                f"{_option(name)} is {value}; expected {kind}at least {low}."
-            )
-
-
-def _check_ranges(config: Config) -> None:
-    bounds = {
-        "l1": 0,
-        "learning_rate": 0,
-        "decay": 0,
-        "epochs": 0,
-        "batch_size": 1,
-        "conv_l2": 0,
-        "threshold": 0,
-        "seed": 0,
-    }
-    check_at_least(config, bounds, "a finite number, ")
-    if config.seed >= 2**32:  # JAX would take it modulo 2**32, or raise
-        raise ConfigError(
-            f"--seed is {config.seed}; expected a whole number below 2**32."
-        )
-    if not -1 <= config.l1_at_zero <= 1:
-        raise ConfigError(
-            f"--l1-at-zero is {config.l1_at_zero}; expected a number from -1 to 1."
-        )
-    if config.momentum is not None and not 0 <= config.momentum < 1:
-        raise ConfigError(
-            f"--momentum is {config.momentum}; expected a number from 0 to below 1."
-        )
-    if config.weights is not None and not all(
-        0 <= weight < float("inf") for weight in config.weights
-    ):
-        raise ConfigError(
-            f"--weights is {config.weights}; expected two finite, non-negative numbers."
-        )
-
-
-def _check_optimizer(config: Config) -> None:
-    takers = {
-        "l1": BASELINES,
-        "weights": MULTI_GRADIENT,
-        "normalize": MULTI_GRADIENT,
-        "weigh_by": ("madam", "mrmsprop"),
-        "split": MULTI_GRADIENT,
-        "momentum": ("smgd", "sgd"),
-        "nesterov": ("smgd", "sgd"),
-        "amsgrad": ("madam", "adam"),
-    }
-    for name, optimizers in takers.items():
-        value = getattr(config, name)
-        # Not `value in (None, False, "none")`: 0 equals False, but was given.
-        left_out = value is None or value is False or value == "none"
-        if left_out or config.optimizer in optimizers:
-            continue
-        raise ConfigError(
-            f"{_option(name)} has no meaning for --optimizer {config.optimizer}; it is "
-            f"for {', '.join(optimizers)}. Leave it out, or choose one of these."
-        )
-    if config.weights is not None and config.normalize != "none":
-        raise ConfigError(
-            "--weights fixes the weights, so --normalize has nothing to normalise. "
-            "Leave one of the two out."
-        )
-    if config.split and config.weights is not None:
-        raise ConfigError(
-            "--split finds weights for two groups of layers, but --weights fixes them. "
-            "Leave one of the two out."
-        )
-    if config.split and config.l1_where == "all":
-        raise ConfigError(
-            "--split puts the l2 norm of the convolutions into objective 1, "
-            "--l1-where all their l1 norm. Leave one of the two out."
-        )
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")

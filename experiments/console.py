@@ -17,7 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from experiments.train import Progress as TrainProgress
+from experiments.progress import Progress as TrainProgress
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
@@ -126,11 +126,11 @@ class Display:
         left, share = sum(row["nonzeros"].values()), 1 - row["dense_sparsity"]
         self._evaluated = (
             f"validation {row['validation_accuracy']:.4f}  "
-            f"nonzeros {left:,} ({share:.1%})"
+            f"nonzeros {left:,.0f} ({share:.1%})"
         )
         if row["conv_sparsity"]:
             left, share = sum(row["nonzeros_conv"].values()), 1 - row["conv_sparsity"]
-            self._evaluated += f" conv {left:,} ({share:.1%})"
+            self._evaluated += f" conv {left:,.0f} ({share:.1%})"
         if self._console.is_terminal:
             return
         text = f"epoch {row['epoch']}/{self._epochs}  "
@@ -197,10 +197,10 @@ def print_summary(
             f"{summary[f'{name}_sparsity']:.2%}".replace("%", " %"),
         )
         left, entries = summary[f"nonzero_{name}"], summary[f"entries_{name}"]
-        table.add_row(f"nonzeros, {name}", f"{left:,} of {entries:,}")
+        table.add_row(f"nonzeros, {name}", f"{left:,.0f} of {entries:,}")
     layers = row["nonzeros"] | (row["nonzeros_conv"] if pruned_conv else {})
     for layer, left in layers.items():
-        table.add_row(f"nonzeros, {layer}", f"{left:,}")
+        table.add_row(f"nonzeros, {layer}", f"{left:,.0f}")
     rate = summary["steps_per_second"]
     if rate is not None:
         table.add_row("steps per second", f"{rate:,.0f}")

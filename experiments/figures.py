@@ -3,7 +3,8 @@
     python -m experiments.figures RUN_DIR [RUN_DIR ...] [--out DIR]
 
 Four figures: accuracy, loss, the weight of the second objective, and the nonzero dense
-weights that are left. A run on its own also shows its three splits and its layers. Of
+weights that are left. A run on its own also shows its three splits and its layers; one
+of several seeds, their means, and a band of a standard deviation on each side. Of
 a Pareto front on its own: its points, the search level by level, and the four figures
 of the knee once it is trained in full.
 """
@@ -12,7 +13,9 @@ import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tyro
 from matplotlib.axes import Axes
 
@@ -68,7 +71,7 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     for name, panel in panels.items():
         figure, axes = plt.subplots(figsize=(6.4, 4.2), layout="constrained")
         panel(axes, runs)
-        subject = runs[0].config["optimizer"] if len(runs) == 1 else "comparison"
+        subject = _subject(runs[0]) if len(runs) == 1 else "comparison"
         axes.set_title(f"{title}: {subject}", fontsize=11)
         axes.set_xlabel("epoch")
         tidy(axes)
@@ -165,10 +168,20 @@ def _lines(axes: Axes, runs: list[Run], series: list[tuple[str, str, float]]) ->
     for run in runs:
         for split, key, factor in series:
             rows = [row for row in run.metrics if row[key] is not None]
+            epochs = [row["epoch"] for row in rows]
             values = [factor * row[key] for row in rows]
             label = split if len(runs) == 1 else _name(run)
-            _line(axes, number, [row["epoch"] for row in rows], values, label)
+            _line(axes, number, epochs, values, label)
+            around = [factor * (_deviation(row, key) or 0.0) for row in rows]
+            if any(around):  # of several seeds
+                low, high = (np.array(values) + s * np.array(around) for s in (-1, 1))
+                color = COLORS[number % len(COLORS)]
+                axes.fill_between(epochs, low, high, color=color, alpha=0.2, lw=0)
             number += 1
+
+
+def _deviation(row: dict[str, Any], key: str) -> float | None:
+    return row.get("deviation", {}).get(key)
 
 
 def _line(
@@ -189,7 +202,12 @@ def _line(
 
 
 def _name(run: Run) -> str:
-    return f"{run.path.name} ({run.config['optimizer']})"
+    return f"{run.path.name} ({_subject(run)})"
+
+
+def _subject(run: Run) -> str:
+    seeds = run.summary.get("seeds", ())
+    return run.config["optimizer"] + (f", {len(seeds)} seeds" if seeds else "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
@@ -13,19 +12,8 @@ from bopt import fronts
 from bopt.models import VGG, LeNet5
 from bopt.models.conv import Method
 from experiments.cifar_vgg import VggConfig
-from experiments.config import (
-    BASELINES,
-    FLOAT,
-    INT,
-    STR,
-    Config,
-    ConfigError,
-    check_at_least,
-    default,
-    epochs_on,
-    resolve,
-)
-from experiments.run_directory import RunDirectoryError, read_json
+from experiments.config import FLOAT, INT, STR, Config, default, epochs_on, resolve
+from experiments.option_checks import BASELINES, ConfigError, check_at_least
 
 Optimizer = Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"]
 
@@ -40,6 +28,7 @@ class _Search:
     normalize: tyro.conf.Suppress[Literal["none"]] = "none"
     weigh_by: tyro.conf.Suppress[None] = None
     split: tyro.conf.Suppress[bool] = False
+    init_from: tyro.conf.Suppress[None] = None
 
     optimizer: Optimizer = "adam"
     """adam, rmsprop, sgd: on the weighted sum of the objectives; madam, mrmsprop: fixed
@@ -87,9 +76,6 @@ class _Search:
     compare: Annotated[str | None, STR] = None
     """A CSV file with the columns test_accuracy and nonzero_dense: points to compare
     the front with."""
-    resume: Annotated[str | None, STR] = None
-    """Go on with the run in this directory, with the options stored there; no others
-    are taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +140,6 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         "levels": 0,
         "corrector_epochs": 0,
         "final_epochs": 0,
-        "seeds": 1,
         "parallel": 1,
     }
     check_at_least(config, at_least)
@@ -231,33 +216,3 @@ def make_search(config: FrontConfig) -> fronts.Search:
             start = smallest**0.65 * largest**0.35  # 1.5e-4 between 3e-5 and 3e-3
             return fronts.continuation(config.budget, start, smallest, largest)
     return fronts.stochastic_dichotomic(smallest=smallest)
-
-
-def stored(path: str) -> FrontConfig:
-    """The options of a front that was begun before.
-
-    Args:
-      path: its run directory.
-
-    Raises:
-      RunDirectoryError: there is none.
-
-    Example:
-      >>> from experiments.front_options import stored
-      >>> stored("nowhere")
-      Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no front to go on \
-with: its config.json is not there, or is not of python -m experiments.pareto_front.
-    """
-    try:
-        content = read_json(Path(path) / "config.json")
-    except RunDirectoryError:
-        content = {}
-    if content.get("experiment") != "pareto_front":
-        raise RunDirectoryError(
-            f"{path} holds no front to go on with: its config.json is not there, or is "
-            "not of python -m experiments.pareto_front."
-        )
-    config = VggFront if content["model"] == "vgg" else LenetFront
-    names = {field.name for field in dataclasses.fields(config)}
-    return config(**{name: content[name] for name in names & content.keys()})

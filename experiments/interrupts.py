@@ -4,12 +4,15 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+from experiments.processes import gathered
+
 
 class Interrupted(Exception):
     """Somebody asked the run to stop.
 
     Attributes:
       code: the exit code that shells expect: 130 for Ctrl-C, 143 for SIGTERM.
+      command: what goes on with the run, if there is anything to go on with.
 
     Example:
       >>> import signal
@@ -21,6 +24,7 @@ class Interrupted(Exception):
     def __init__(self, number: int):
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
+        self.command: str | None = None
 
 
 @contextlib.contextmanager
@@ -28,8 +32,9 @@ def deferred() -> Iterator[Callable[[], None]]:
     """Holds SIGINT and SIGTERM back until they are asked for.
 
     Yields:
-      A function that raises `Interrupted` if a signal has come. A second signal acts
-      at once, as it would without this.
+      A function that raises `Interrupted` if a signal has come, to whichever process
+      of the run; all call it together. A second signal acts at once, as it would
+      without this.
 
     Example:
       >>> import signal
@@ -56,8 +61,9 @@ def deferred() -> Iterator[Callable[[], None]]:
         restore()
 
     def check() -> None:
-        if received:
-            raise Interrupted(received[0])
+        number = max(gathered(received[0] if received else 0))
+        if number:
+            raise Interrupted(number)
 
     for number in numbers:
         signal.signal(number, receive)

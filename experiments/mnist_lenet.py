@@ -8,8 +8,10 @@ Trains for 30 epochs and prunes after every step.
 import sys
 
 from bopt.models import LeNet5
-from experiments.config import Config, parse
+from experiments.config import Config
+from experiments.networks import use_all_cores
 from experiments.run import main
 
 if __name__ == "__main__":
-    sys.exit(main("mnist_lenet", parse(Config, "mnist_lenet"), LeNet5()))
+    use_all_cores()
+    sys.exit(main("mnist_lenet", Config, lambda _: LeNet5()))

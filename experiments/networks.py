@@ -1,15 +1,17 @@
-"""Many networks as one program: an axis over networks, and what it runs on."""
+"""What a program runs on: devices that divide the networks, and the batches of each."""
 
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-_AXIS = "networks"
+from experiments.option_checks import ConfigError
+
+_NETWORKS, _BATCH = "networks", "batch"
 
 
 class Network(NamedTuple):
@@ -29,18 +31,83 @@ class Network(NamedTuple):
     weights: tuple[float, ...]
 
 
-def make_mesh(networks: int) -> Mesh:
+def data_devices(devices: int | Literal["all"], batch_size: int) -> int:
+    """How many devices divide a network's batches.
+
+    Args:
+      devices: a number, or all that there are.
+      batch_size: images a step.
+
+    Raises:
+      ConfigError: more than there are, or a batch that they do not divide.
+
+    Example:
+      >>> from experiments.networks import data_devices
+      >>> data_devices(1, 32)
+      1
+    """
+    there = jax.device_count()
+    number = there if devices == "all" else devices
+    if not 1 <= number <= there:
+        raise ConfigError(
+            f"--devices is {devices}, but there are {there}; expected 1 to {there}."
+        )
+    if jax.process_count() > 1 and number != there:
+        raise ConfigError(
+            f"--devices is {devices}, but the {jax.process_count()} processes have "
+            f"{there}; expected all."
+        )
+    if batch_size % number:
+        above = -(-batch_size // number) * number
+        sizes = f"{above - number} or {above}" if above > number else f"{above}"
+        raise ConfigError(
+            f"--batch-size is {batch_size}, which {number} devices do not divide; the "
+            f"next that they do: {sizes}."
+        )
+    return number
+
+
+def make_mesh(networks: int, batch: int = 1) -> Mesh:
     """The devices that so many networks are divided among: all, or one for each.
+
+    Args:
+      networks: how many.
+      batch: so many devices divide each network's batches. With several processes, all
+        devices of all of them are in the mesh.
 
     Example:
       >>> from experiments.networks import make_mesh
       >>> make_mesh(1).size
       1
     """
-    devices = jax.devices()[:networks]
+    rows = jax.device_count() // batch
+    if jax.process_count() == 1:
+        rows = min(networks, rows)
     return jax.make_mesh(
-        (len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices
+        (rows, batch),
+        (_NETWORKS, _BATCH),
+        axis_types=(AxisType.Auto,) * 2,
+        devices=jax.devices()[: rows * batch],
     )
+
+
+def divided(mesh: Mesh | None, many: bool) -> Callable[[jax.Array], jax.Array]:
+    """A function, for use inside `jax.jit`, that divides a batch's rows among devices.
+
+    Args:
+      mesh: see `make_mesh`; None: there is one device.
+      many: whether it will be called inside `over_networks`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from experiments.networks import divided, make_mesh
+      >>> print(jax.jit(divided(make_mesh(1), many=False))(jnp.arange(2)))
+      [0 1]
+    """
+    if mesh is None or mesh.shape[_BATCH] == 1:
+        return lambda rows: rows
+    where = P(_BATCH) if many else NamedSharding(mesh, P(_BATCH))
+    return lambda rows: jax.lax.with_sharding_constraint(rows, where)
 
 
 def over_networks(
@@ -51,14 +118,14 @@ def over_networks(
 ) -> Callable[..., Any]:
     """From a function of one network to the same of K networks, for `jax.jit`.
 
-    The axis is sharded over the mesh. On each of its devices, a CPU takes one network
+    The axis is sharded over the rows of the mesh. In each, a CPU takes one network
     after another, whose parameters stay in its cache: two to four times as fast as
     batched products of small matrices. An accelerator takes all at once.
 
     Args:
       function: its results are arrays.
       mapped: so many of its arguments, the first ones, get a leading axis of length K,
-        which the number of devices divides. The others are the same for all networks.
+        which the number of rows divides. The others are the same for all networks.
       mesh: see `make_mesh`.
       at_once: whether a device takes all its networks at once or one after another;
         None: whatever suits it.
@@ -69,7 +136,7 @@ def over_networks(
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from experiments.networks import make_mesh, over_networks
-      >>> print(over_networks(jnp.add, 1, make_mesh(1))(jnp.arange(2), 1))
+      >>> print(jax.jit(over_networks(jnp.add, 1, make_mesh(1)))(jnp.arange(2), 1))
       [1 2]
     """
     if at_once is None:
@@ -85,12 +152,13 @@ def over_networks(
 
     @functools.wraps(function)  # its name is in the logs of what is compiled
     def on_all(*args):
-        specs = [P(_AXIS) if number < mapped else P() for number in range(len(args))]
+        specs = [*[P(_NETWORKS)] * mapped, *[P()] * (len(args) - mapped)]
         return jax.shard_map(
             on_a_device,
             mesh=mesh,
             in_specs=tuple(specs),
-            out_specs=P(_AXIS),
+            out_specs=P(_NETWORKS),
+            axis_names={_NETWORKS},  # XLA divides the batches, as `divided` says
             check_vma=False,  # else constants would be no carry of a loop
         )(*args)
 
@@ -105,7 +173,7 @@ def sharding(mesh: Mesh, split: bool) -> NamedSharding:
       >>> sharding(make_mesh(1), split=False).is_fully_replicated
       True
     """
-    return NamedSharding(mesh, P(_AXIS) if split else P())
+    return NamedSharding(mesh, P(_NETWORKS) if split else P())
 
 
 def use_all_cores() -> None:

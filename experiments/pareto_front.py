@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bopt.fronts import Front, Point
-from experiments import figures, interrupts, records
-from experiments.config import ConfigError, parse
+from experiments import figures, records, resume
+from experiments.checkpoints import Checkpoints, remove
 from experiments.console import print_summary, say
 from experiments.data import Dataset
 from experiments.front_options import (
@@ -41,16 +41,17 @@ from experiments.front_options import (
     LenetFront,
     VggFront,
     resolve_front,
-    stored,
 )
 from experiments.networks import use_all_cores
 from experiments.optimizers import compose
+from experiments.processes import on_first
 from experiments.published import read_published
-from experiments.run import exit_code, load, train
+from experiments.run import exit_code, finished, load, make_console, opened
 from experiments.run_directory import RunDirectory, read_json
 from experiments.series import Series
-from experiments.steps import steps_per_epoch
+from experiments.steps import make_penalties, steps_per_epoch
 from experiments.train import Trainer
+from experiments.training import Training
 
 # Error, and share of dense weights left: what is worse counts for nothing.
 REFERENCES = {"mnist": (0.03, 0.1)}
@@ -61,10 +62,17 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code, see `experiments.run.main`."""
     words = sys.argv[1:] if words is None else words
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--model", default="lenet5")
-    model = parser.parse_known_args(words)[0].model
-    options = VggFront if model == "vgg" else LenetFront
-    return exit_code(lambda: run(parse(options, "pareto_front", words)), "trainings")
+    parser.add_argument("--model")
+    parser.add_argument("--resume")
+    known = parser.parse_known_args(words)[0]
+
+    def options() -> FrontConfig:
+        there = Path(known.resume or "") / "config.json"
+        model = known.model or read_json(there).get("model")
+        config = VggFront if model == "vgg" else LenetFront
+        return resume.options(config, "pareto_front", words)
+
+    return exit_code(options, run)
 
 
 def run(config: FrontConfig) -> RunDirectory:
@@ -93,26 +101,19 @@ def run(config: FrontConfig) -> RunDirectory:
       ['0-1.0', '0-2.0']
     """
     start = time.perf_counter()
-    console = Console(markup=False, emoji=False)
-    resume = config.resume
-    if resume is not None:
-        if dataclasses.replace(config, resume=None) != type(config)():
-            raise ConfigError(
-                f"--resume {resume} goes on with the options stored there. Leave the "
-                "others out."
-            )
-        config = stored(resume)
-        if read_json(Path(resume) / "summary.json").get("finished"):
-            say(console, f"{resume} is finished: nothing is left to do.")
-            return RunDirectory(Path(resume))
+    console = make_console()
+    if config.resume and finished(config.resume, console):
+        return RunDirectory(Path(config.resume))
     resolve_front(config, config.dataset)  # mistakes come before the data are sought
-    if config.compare is not None and resume is None:
-        read_published(config.compare)
+    compare = None if config.resume else config.compare
+    if compare is not None:
+        read_published(compare)
     dataset = load(config, console)
     config = resolve_front(config, dataset.name)
-    directory = RunDirectory.reopen(resume) if resume else _new(config, dataset)
-    say(console, f"If it is stopped: --resume {directory.path} goes on.")
-    with interrupts.deferred() as check:
+    with opened("pareto_front", config, dataset, console) as (directory, check):
+        if compare is not None:
+            copied = directory.path / "compare.csv"
+            on_first(lambda: shutil.copyfile(compare, copied))
         series = Series(directory, config, dataset, console, check)
         reason = series.run()
         front, knees = series.front, series.front.knees()
@@ -135,16 +136,9 @@ def run(config: FrontConfig) -> RunDirectory:
         final["seconds_total"] = time.perf_counter() - start
         directory.write_summary(final | {"finished": True})
         if config.figures:
-            figures.draw([directory.path], directory.path / "figures")
+            path = directory.path
+            on_first(lambda: figures.draw([path], path / "figures"))
     say(console, f"Written to {directory.path}")
-    return directory
-
-
-def _new(config: FrontConfig, dataset: Dataset) -> RunDirectory:
-    directory = RunDirectory.create(config.out, "pareto_front")
-    directory.write_config(records.config("pareto_front", config, dataset))
-    if config.compare is not None:
-        shutil.copyfile(config.compare, directory.path / "compare.csv")
     return directory
 
 
@@ -193,8 +187,7 @@ def _keep_networks(
         kept |= {point.name for point in front.nondominated()}
     for point in front:
         if point.name not in kept:
-            folder = directory.path / "networks" / point.name
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(directory.path / "networks" / point.name)
 
 
 def _final(
@@ -208,7 +201,6 @@ def _final(
     check: Callable[[], None],
 ) -> dict[str, Any]:
     """Trains the knee in full; returns the whole summary."""
-    (directory.path / "metrics.jsonl").unlink(missing_ok=True)  # of a stopped one
     if knee is None or not config.final_epochs:
         why = "--final-epochs is 0" if knee else f"the front has no {config.knee} knee"
         say(console, f"No final training: {why}.")
@@ -219,16 +211,22 @@ def _final(
         f"again, for {config.final_epochs} epochs:",
     )
     start = time.perf_counter()
-    config = dataclasses.replace(config, epochs=config.final_epochs)
+    config = dataclasses.replace(config, epochs=config.final_epochs, seeds=1)
     steps = steps_per_epoch(dataset, config.batch_size)
     optimizer = compose(config, steps, jnp.asarray(knee.weights))
     trainer = Trainer(config.module(), optimizer, dataset, config)
-    summary, row = train(
-        directory, config, dataset, trainer, console, check, start, searched
-    )
+    path = directory.path / "checkpoints" / "final"
+    described = records.config("pareto_front", config, dataset)
+    more = searched | {"finished": False}  # as long as it does not say what came of it
+    with Checkpoints(path, described, console) as saved:
+        summary, row = Training(
+            directory, config, dataset, trainer, saved, console, check, start, more
+        ).run()
+    _, complexity = make_penalties(config)
+    params = {"params": trainer.networks()[0]["params"]}
     final = Point(
         knee.weights,
-        (row["validation_cross_entropy"], trainer.penalties()[1]),
+        (row["validation_cross_entropy"], float(complexity(params))),
         "final",
         seed=config.seed,
         epochs=config.epochs,

@@ -27,7 +27,7 @@ import jax
 import bopt
 from experiments.config import KERNELS, Config
 from experiments.data import Dataset
-from experiments.train import Scores
+from experiments.progress import Scores
 
 _PACKAGES = ("bopt-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -148,7 +148,7 @@ def epoch(
     Example:
       >>> import jax.numpy as jnp
       >>> from experiments import records
-      >>> from experiments.train import Scores
+      >>> from experiments.progress import Scores
       >>> params = {"params": {"Dense_0": {"kernel": jnp.eye(2)}}}
       >>> row = records.epoch(
       ...     epoch=0, step=0, seconds=1.0, learning_rate=None, objectives=[2.3, 2.0],

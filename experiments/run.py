@@ -1,30 +1,44 @@
 """One run from options to run directory: what all experiments have in common."""
 
+import contextlib
+import dataclasses
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from rich.console import Console
 
-from experiments import data, figures, interrupts, records
-from experiments.config import Config, ConfigError, resolve
-from experiments.console import Display, print_summary, say
-from experiments.optimizers import compose, schedule
-from experiments.run_directory import RunDirectory, RunDirectoryError
+from experiments import data, figures, interrupts, processes, records, resume
+from experiments.checkpoints import Checkpoints
+from experiments.config import AnyConfig, Config, resolve
+from experiments.console import print_summary, say
+from experiments.networks import Network
+from experiments.optimizers import compose
+from experiments.option_checks import ConfigError
+from experiments.processes import on_first
+from experiments.progress import NonFiniteError
+from experiments.run_directory import RunDirectory, RunDirectoryError, read_json
 from experiments.steps import steps_per_epoch
-from experiments.train import NonFiniteError, Trainer
+from experiments.train import Trainer
+from experiments.training import Training, by_seed
 
 
-def main(experiment: str, config: Config, model: Any) -> int:
+def main(
+    experiment: str,
+    options: type[AnyConfig],
+    model: Callable[[AnyConfig], Any],
+    words: Sequence[str] | None = None,
+) -> int:
     """Runs an experiment; what can go wrong becomes a message and an exit code.
 
     Args:
       experiment: the program's name.
-      config: the options as given.
-      model: a Flax Linen module from (images, train) to logits.
+      options: a dataclass of options.
+      model: from the options to a Flax Linen module from (images, train) to logits.
+      words: of the command line; None: those of this process.
 
     Returns:
       The exit code: 0; 1 after an error; 2 for options or data that do not fit; 130
@@ -36,43 +50,63 @@ def main(experiment: str, config: Config, model: Any) -> int:
       >>> from experiments.config import Config
       >>> from experiments.run import main
       >>> with contextlib.redirect_stderr(sys.stdout):
-      ...     main("mnist_lenet", Config(epochs=-1), LeNet5())
+      ...     main("mnist_lenet", Config, lambda _: LeNet5(), ["--epochs", "-1"])
       error: --epochs is -1; expected a finite number, at least 0.
       2
     """
-    return exit_code(lambda: run(experiment, config, model))
+
+    def program(config: AnyConfig) -> None:
+        run(experiment, config, model(config))
+
+    return exit_code(lambda: resume.options(options, experiment, words), program)
 
 
-def exit_code(program: Callable[[], Any], unit: str = "epochs") -> int:
+def exit_code(
+    options: Callable[[], AnyConfig], program: Callable[[AnyConfig], Any]
+) -> int:
     """Runs a program; what can go wrong becomes a message and an exit code.
 
     Args:
-      program: a function without arguments.
-      unit: what is intact of an interrupted run.
+      options: reads the options.
+      program: a function of them.
 
     Returns:
       See `main`.
 
     Example:
+      >>> from experiments.config import Config
       >>> from experiments.run import exit_code
-      >>> exit_code(lambda: None)
+      >>> exit_code(Config, lambda config: None)
       0
     """
-    try:
-        program()
-    except (ConfigError, data.DataError) as error:
-        return _failed(f"error: {error}", 2)
-    except (RunDirectoryError, NonFiniteError) as error:
-        return _failed(f"error: {error}", 1)
-    except interrupts.Interrupted as interrupt:
-        return _failed(
-            f"Stopped by {interrupt}: the run is unfinished; the {unit} finished "
-            "before are intact.",
-            interrupt.code,
-        )
-    except KeyboardInterrupt:
-        return _failed("Stopped by SIGINT.", 130)
-    return 0
+
+    def told(function: Callable[[], int]) -> int:
+        try:
+            return function()
+        except (ConfigError, data.DataError) as error:
+            return _failed(f"error: {error}", 2)
+        except (RunDirectoryError, NonFiniteError, processes.ProcessError) as error:
+            return _failed(f"error: {error}", 1)
+        except interrupts.Interrupted as interrupt:
+            then = "nothing was begun"
+            if interrupt.command:
+                then = f"all that was done is saved. Go on with: {interrupt.command}"
+            return _failed(f"Stopped by {interrupt}: {then}", interrupt.code)
+        except KeyboardInterrupt:
+            return _failed("Stopped by SIGINT.", 130)
+
+    def inner() -> int:
+        program(config)
+        return 0
+
+    config: AnyConfig
+
+    def outer() -> int:
+        nonlocal config
+        config = options()
+        return processes.run(config, lambda: told(inner))
+
+    return told(outer)
 
 
 def run(experiment: str, config: Config, model: Any) -> RunDirectory:
@@ -80,7 +114,7 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
 
     Args:
       experiment: the program's name.
-      config: the options as given.
+      config: the options as given; with `resume`, those that are stored there.
       model: a Flax Linen module from (images, train) to logits.
 
     Returns:
@@ -88,7 +122,7 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
 
     Raises:
       ConfigError, data.DataError, RunDirectoryError, NonFiniteError, Interrupted:
-        whatever the cause, the epochs finished before stay readable.
+        whatever the cause, the last checkpoint stays, and `resume` goes on from it.
 
     Example:
       >>> import contextlib, io, tempfile
@@ -105,22 +139,130 @@ def run(experiment: str, config: Config, model: Any) -> RunDirectory:
     """
     start = time.perf_counter()
     resolve(config, config.dataset)  # mistakes are told before the data are sought
-    # Paths and reasons are shown as they are, whatever brackets and colons they hold.
-    console = Console(markup=False, emoji=False)
+    console = make_console()
+    if config.resume and finished(config.resume, console):
+        return RunDirectory(Path(config.resume))
     dataset = load(config, console)
     config = resolve(config, dataset.name)
-    steps = steps_per_epoch(dataset, config.batch_size)
-    directory = RunDirectory.create(config.out, experiment)
-    directory.write_config(records.config(experiment, config, dataset))
-    with interrupts.deferred() as check:
-        trainer = Trainer(model, compose(config, steps), dataset, config)
-        summary, row = train(directory, config, dataset, trainer, console, check, start)
+    optimizer = compose(config, steps_per_epoch(dataset, config.batch_size))
+    with opened(experiment, config, dataset, console) as (directory, check):
+        seeds = by_seed(directory, config)
+        if config.seeds > 1:
+            for seed, own in seeds.items():
+                alone = dataclasses.replace(config, seed=seed, seeds=1)
+                own.make()
+                own.write_config(records.config(experiment, alone, dataset))
+            trainer = Trainer(
+                model, lambda _: optimizer, dataset, config, parallel=config.seeds
+            )
+            trainer.start([Network(seed, (1.0, 0.0)) for seed in seeds])
+        else:
+            trainer = Trainer(model, optimizer, dataset, config)
+        described = records.config(experiment, config, dataset)
+        with Checkpoints(directory.path / "checkpoints", described, console) as saved:
+            if config.init_from and not saved.steps():
+                like = trainer.networks()[0]
+                trainer.load([initial(config.init_from, seed, like) for seed in seeds])
+            summary, row = Training(
+                directory, config, dataset, trainer, saved, console, check, start
+            ).run()
         if config.figures:
-            figures.draw([directory.path], directory.path / "figures")
+            for own in {directory.path, *(own.path for own in seeds.values())}:
+                on_first(lambda own=own: figures.draw([own], own / "figures"))
     title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
+    if config.seeds > 1:
+        title += f", means over {config.seeds} seeds"
     print_summary(console, summary, row, title)
     say(console, f"Written to {directory.path}")
     return directory
+
+
+def make_console() -> Console:
+    """Where a program speaks; of several processes, the first.
+
+    Paths and reasons are shown as they are, whatever brackets and colons they hold.
+    """
+    return Console(markup=False, emoji=False, quiet=jax.process_index() != 0)
+
+
+def finished(path: str, console: Console) -> bool:
+    """Whether nothing is left to do in a run directory, which is then said.
+
+    Example:
+      >>> from experiments.run import finished, make_console
+      >>> finished("nowhere", make_console())
+      False
+    """
+    done = bool(read_json(Path(path) / "summary.json").get("finished"))
+    if done:
+        say(console, f"{path} is finished: nothing is left to do.")
+    return done
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: str, config: Config, dataset: data.Dataset, console: Console
+) -> Iterator[tuple[RunDirectory, Callable[[], None]]]:
+    """The run directory, a new one or the one to go on with, for this run alone.
+
+    Args:
+      experiment: the program's name.
+      config: resolved options.
+      dataset: what was found.
+      console: where other versions than before are told.
+
+    Yields:
+      The directory, and a function that raises `Interrupted` when a signal has come.
+
+    Raises:
+      RunDirectoryError: it cannot be written, another process is writing it, or it
+        was begun with other data.
+    """
+    now, new = records.config(experiment, config, dataset), config.resume is None
+    if config.resume is None:
+        directory = RunDirectory.create(config.out, experiment)
+    else:
+        directory = RunDirectory(Path(config.resume))
+        resume.check_same(directory.path, now, lambda line: say(console, line))
+    with directory.locked(new), interrupts.deferred() as check:
+        if new:
+            directory.write_config(now)
+        try:
+            yield directory, check
+        except interrupts.Interrupted as interrupt:
+            interrupt.command = (
+                f"python -m experiments.{experiment} --resume {directory.path}"
+            )
+            raise
+
+
+def initial(path: str, seed: int, like: Any) -> Any:
+    """The parameters and batch statistics of a finished run, to start another from.
+
+    Args:
+      path: its run directory; of one with several seeds, `seed` is taken.
+      seed: of the run that starts.
+      like: a network's variables, for their shapes.
+
+    Raises:
+      RunDirectoryError: there are none, or they are another model's.
+
+    Example:
+      >>> from experiments.run import initial
+      >>> initial("nowhere", 0, {})
+      Traceback (most recent call last):
+      experiments.run_directory.RunDirectoryError: nowhere holds no trained network: \
+it has no model/, which a finished run has. Go on with it by --resume first.
+    """
+    directory = RunDirectory(Path(path))
+    if (directory.path / f"seed-{seed}").is_dir():
+        directory = RunDirectory(directory.path / f"seed-{seed}")
+    if not (directory.path / "model").is_dir():
+        raise RunDirectoryError(
+            f"{directory.path} holds no trained network: it has no model/, which a "
+            "finished run has. Go on with it by --resume first."
+        )
+    return directory.load_model("model", like)
 
 
 def load(config: Config, console: Console) -> data.Dataset:
@@ -141,98 +283,18 @@ def load(config: Config, console: Console) -> data.Dataset:
       'digits'
     """
     preferred = config.PREFERRED
-    dataset = data.load(
-        config.dataset, config.data_dir, config.train_size, preferred=preferred
-    )
+
+    def found() -> data.Dataset:
+        return data.load(
+            config.dataset, config.data_dir, config.train_size, preferred=preferred
+        )
+
+    dataset = on_first(found) or found()  # the first downloads what is to be
     fallen_back = config.dataset == "auto" and dataset.name != preferred
     warning = f"NOT {data.TITLES[preferred]}! " if fallen_back else ""
     style = "bold yellow" if fallen_back else None
     say(console, f"{warning}Training on {dataset.source}.", style)
     return dataset
-
-
-def train(
-    directory: RunDirectory,
-    config: Config,
-    dataset: data.Dataset,
-    trainer: Trainer,
-    console: Console,
-    check: Callable[[], None],
-    start: float,
-    more: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All epochs of a run, into its directory.
-
-    Args:
-      directory: which holds the configuration already.
-      config: resolved options.
-      dataset: the images.
-      trainer: of one network, untrained.
-      console: where the progress is shown.
-      check: raises `Interrupted` when a signal has come.
-      start: when the run began, by `time.perf_counter`.
-      more: what the summary holds besides.
-
-    Returns:
-      The summary, and the last row of the metrics.
-
-    Raises:
-      RunDirectoryError, NonFiniteError, Interrupted: the epochs before are intact.
-    """
-    epochs = config.epochs or 0
-    steps = trainer.steps_per_epoch
-    rate = schedule(config, steps)
-    training_seconds = 0.0
-
-    def record(epoch: int, objectives=None, weights=None):
-        """Evaluates, and writes the epoch's row and the summary so far."""
-        check()
-        scores = trainer.evaluate()
-        # The steps' own check sees the parameters before each step, never the last.
-        if epoch and not np.isfinite(scores["train"].cross_entropy):
-            raise NonFiniteError("The cross entropy is", epoch, steps, steps)
-        sparsity = records.sparsity(jax.device_get(trainer.params))
-        if objectives is None:
-            regularizer, complexity = trainer.penalties()
-            objectives = [scores["train"].cross_entropy + regularizer, complexity]
-        step = epoch * steps
-        row = records.epoch(
-            epoch=epoch,
-            step=step,
-            seconds=time.perf_counter() - start,
-            learning_rate=np.asarray(rate(step - 1)).item() if epoch else None,
-            objectives=objectives,
-            weights=weights,
-            scores=scores,
-            sparsity=sparsity,
-        )
-        directory.append_metrics(row)
-        summary = {**(more or {})} | records.summary(
-            options=config,
-            dataset=dataset,
-            row=row,
-            sparsity=sparsity,
-            seconds_compile=trainer.seconds_compile,
-            steps_per_second=step / training_seconds if epoch else None,
-            finished=epoch == epochs,
-        )
-        if summary["finished"]:
-            directory.save_model(trainer.variables)
-        directory.write_summary(summary)
-        display.epoch(row, summary["steps_per_second"], epochs - epoch)
-        return summary, row
-
-    display = Display(console, epochs, steps)
-    with display.shown():
-        summary, row = record(0)
-        for epoch in range(1, epochs + 1):
-            for progress in trainer.epoch(epoch):
-                check()
-                training_seconds += progress.seconds
-                done = (epoch - 1) * steps + progress.step
-                display.chunk(progress, done / training_seconds)
-            summary, row = record(epoch, progress.objectives, progress.weights)
-    return summary, row
 
 
 def _failed(message: str, code: int) -> int:

@@ -2,21 +2,29 @@
 
 ``config.json`` is written at the start, ``metrics.jsonl`` gets one line an epoch,
 ``summary.json`` is replaced after each epoch and says whether the run has finished.
-Whatever stops a run, each of these files is either whole or not there.
+Whatever stops a run, each of these files is either whole or not there. Of several
+processes, the first writes; models are written by all together.
 """
 
+import contextlib
 import datetime
 import glob
 import json
 import logging
 import math
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import filelock
+import jax
 import orbax.checkpoint as ocp
 
 from bopt.fronts import Front
+from bopt.selections import path_name
+from experiments.processes import on_first
 
 
 class RunDirectoryError(Exception):
@@ -43,19 +51,6 @@ class RunDirectory:
         self.path = path
 
     @classmethod
-    def reopen(cls, path: str | Path) -> "RunDirectory":
-        """One that is there, to go on with. What a killed process left of a file that
-        is written whole or not at all is removed: the end of front.csv."""
-        directory = cls(Path(path))
-        file = directory.path / "front.csv"
-        try:
-            if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
-                os.truncate(file, content.rfind(b"\n") + 1)
-        except OSError as error:
-            raise directory._not_written(file, error) from error
-        return directory
-
-    @classmethod
     def create(cls, out: str | None, experiment: str) -> "RunDirectory":
         """Makes a new run directory.
 
@@ -68,35 +63,99 @@ class RunDirectory:
         """
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
-        try:
-            names = ("config.json", "metrics.jsonl", "summary.json", "front.csv")
-            taken = [name for name in names if (path / name).exists()]
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunDirectoryError(f"Cannot make {path}: {error.strerror}.") from error
-        if taken:
-            raise RunDirectoryError(
-                f"{path} already holds a run ({taken[0]}). Choose another --out, or "
-                "remove it."
-            )
         if glob.has_magic(str(path.absolute())):
             raise RunDirectoryError(
                 f"--out is {path}: the network cannot be saved (by Orbax) under a path "
                 "with *, ? or [. Choose another --out."
             )
-        return cls(path)
+        directory = cls(path)
+
+        def make() -> None:
+            directory.make()
+            directory._check_new()
+
+        on_first(make)
+        return directory
+
+    def _check_new(self) -> None:
+        names = ("config.json", "metrics.jsonl", "summary.json", "front.csv")
+        taken = [name for name in names if (self.path / name).exists()]
+        if taken:
+            raise RunDirectoryError(
+                f"{self.path} already holds a run ({taken[0]}). Go on with it by "
+                "--resume, choose another --out, or remove it."
+            )
+
+    def make(self) -> None:
+        """Makes the folder.
+
+        Raises:
+          RunDirectoryError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"Cannot make {self.path}: {error.strerror}."
+            ) from error
+
+    @contextlib.contextmanager
+    def locked(self, new: bool) -> Iterator[None]:
+        """Keeps other processes from writing here, until it ends or is killed.
+
+        Args:
+          new: whether it must not hold a run.
+
+        Raises:
+          RunDirectoryError: another process is writing here, or a new one holds a run.
+        """
+        lock = filelock.FileLock(self.path / ".lock")
+
+        def acquire() -> None:
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout as error:
+                raise RunDirectoryError(
+                    f"Another process is writing {self.path}. Wait until it ends, or "
+                    "choose another --out."
+                ) from error
+            except OSError as error:
+                raise self._not_written(self.path, error) from error
+            if new:  # another may have begun since it was made
+                self._check_new()
+            else:
+                self._cut_half_line()
+
+        try:
+            on_first(acquire)
+            yield
+        finally:
+            lock.release()
+
+    def _cut_half_line(self) -> None:
+        """Removes what a killed process left of a line of front.csv."""
+        file = self.path / "front.csv"
+        try:
+            if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
+                os.truncate(file, content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise self._not_written(file, error) from error
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Writes config.json, whole or not at all."""
-        self._replace("config.json", config)
+        self._replace("config.json", _json(config))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Replaces summary.json, whole or not at all."""
-        self._replace("summary.json", summary)
+        self._replace("summary.json", _json(summary))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Appends a line to metrics.jsonl, whole or not at all."""
-        self._append("metrics.jsonl", json.dumps(_nulled(row), allow_nan=False) + "\n")
+        self._append("metrics.jsonl", _line(row))
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Replaces metrics.jsonl, whole or not at all."""
+        self._replace("metrics.jsonl", "".join(map(_line, rows)))
 
     def load_model(self, name: str, like: Any) -> Any:
         """Reads parameters that `save_model` saved.
@@ -104,10 +163,15 @@ class RunDirectory:
         Args:
           name: the folder.
           like: a tree of arrays, or of their shapes, as they were saved.
+
+        Raises:
+          RunDirectoryError: there are none, or they are another model's.
         """
         path = (self.path / name).absolute()
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+                found = checkpointer.metadata(path).item_metadata.tree
+                check_tree(described(found), described(like), path)
                 return checkpointer.restore(path, like)
         except (OSError, ValueError) as error:
             raise RunDirectoryError(f"Cannot read {path}: {error}") from error
@@ -121,27 +185,20 @@ class RunDirectory:
         """
         header = not (self.path / "front.csv").exists()
         self._append("front.csv", points.to_csv(header=header))
-        self._replace("front.json", json.loads(front.to_json()))
+        self._replace("front.json", _json(json.loads(front.to_json())))
 
     def save_model(self, params: Any, name: str = "model") -> None:
         """Saves the parameters, zeros included, into the folder `name` (Orbax)."""
         path = self.path / name
-        # What they would log of a full disk, tracebacks by the hundred lines, is said
-        # below in one.
-        logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
-        levels = [log.level for log in logs]
-        for log in logs:
-            log.setLevel(logging.CRITICAL + 1)
         try:
-            with ocp.StandardCheckpointer() as checkpointer:
+            with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
                 checkpointer.save(path.absolute(), params, force=True)
         except (OSError, ValueError) as error:  # ValueError: TensorStore's, disk full
             raise self._not_written(path, error) from error
-        finally:
-            for log, level in zip(logs, levels, strict=True):
-                log.setLevel(level)
 
     def _append(self, name: str, text: str) -> None:
+        if jax.process_index() != 0:
+            return
         path, content = self.path / name, text.encode()
         try:
             with open(path, "ab", buffering=0) as file:
@@ -156,13 +213,13 @@ class RunDirectory:
         except OSError as error:
             raise self._not_written(path, error) from error
 
-    def _replace(self, name: str, content: dict[str, Any]) -> None:
+    def _replace(self, name: str, text: str) -> None:
+        if jax.process_index() != 0:
+            return
         path = self.path / name
         temporary = path.with_suffix(".partial")
         try:
-            temporary.write_text(
-                json.dumps(_nulled(content), indent=1, allow_nan=False) + "\n"
-            )
+            temporary.write_text(text)
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -174,6 +231,64 @@ class RunDirectory:
             f"Cannot write {path}: {reason}. The epochs finished before are "
             f"intact in {self.path}; free some room or choose another --out."
         )
+
+
+def described(tree: Any) -> dict[str, list[Any]]:
+    """Path -> shape and dtype, for JSON, of all the arrays in a tree.
+
+    Example:
+      >>> import numpy as np
+      >>> from experiments.run_directory import described
+      >>> described({"Dense_0": {"bias": np.zeros(3)}})
+      {'Dense_0/bias': [[3], 'float64']}
+    """
+    return {
+        path_name(path): [list(leaf.shape), str(leaf.dtype)]
+        for path, leaf in jax.tree.leaves_with_path(tree)
+    }
+
+
+def check_tree(found: dict[str, Any], expected: dict[str, Any], name: Path) -> None:
+    """Compares what `described` says of two trees.
+
+    Raises:
+      RunDirectoryError: they differ; the message names the file and the first array.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from experiments.run_directory import check_tree
+      >>> check_tree({"w": [[2], "int32"]}, {}, Path("runs/a/model"))
+      Traceback (most recent call last):
+      experiments.run_directory.RunDirectoryError: runs/a/model is of another model or \
+optimizer: it has int32[2] as w; expected nothing.
+    """
+    for path in dict.fromkeys((*found, *expected)):
+        there, here = (
+            f"{tree[path][1]}{tree[path][0]}" if path in tree else "nothing"
+            for tree in (found, expected)
+        )
+        if there != here:
+            raise RunDirectoryError(
+                f"{name} is of another model or optimizer: it has {there} as {path}; "
+                f"expected {here}."
+            )
+
+
+@contextlib.contextmanager
+def quiet_orbax() -> Iterator[None]:
+    """Keeps what Orbax logs from the user: of a full disk, tracebacks by the hundred
+    lines, which are said in one. TensorStore prints its own from other threads."""
+    logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
+    hook, sys.excepthook = sys.excepthook, lambda *_: None
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 class Run(NamedTuple):
@@ -291,13 +406,27 @@ def _free(path: Path) -> Path:
     return candidate
 
 
-def _nulled(value: Any) -> Any:
-    """The same with null for NaN and infinity, which JSON cannot say."""
+def nulled(value: Any) -> Any:
+    """The same for JSON: lists for tuples, and null for NaN and infinity.
+
+    Example:
+      >>> from experiments.run_directory import nulled
+      >>> nulled({"a": (1, float("nan"))})
+      {'a': [1, None]}
+    """
     match value:
         case dict():
-            return {key: _nulled(item) for key, item in value.items()}
+            return {key: nulled(item) for key, item in value.items()}
         case list() | tuple():
-            return [_nulled(item) for item in value]
+            return [nulled(item) for item in value]
         case float() if not math.isfinite(value):
             return None
     return value
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(nulled(row), allow_nan=False) + "\n"
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(nulled(content), indent=1, allow_nan=False) + "\n"

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from rich.console import Console
 
 from bopt.fronts import Batch, Front, Point
 from experiments import records
+from experiments.checkpoints import Checkpoints, remove
 from experiments.console import progress_bar, say
 from experiments.data import Dataset
 from experiments.front_options import FrontConfig, make_search
-from experiments.networks import Network
+from experiments.interrupts import Interrupted
+from experiments.networks import Network, data_devices
 from experiments.optimizers import compose
 from experiments.run_directory import RunDirectory, read_front
 from experiments.steps import make_penalties, steps_per_epoch
@@ -86,6 +87,7 @@ class Series:
         self.front = read_front(directory.path)
         self._directory, self._config, self._dataset = directory, config, dataset
         self._console, self._check = console, check
+        self._described = records.config("pareto_front", config, dataset)
         self._trainers: dict[bool, Trainer] = {}  # warm start or not -> trainer
 
     def run(self) -> str:
@@ -143,30 +145,28 @@ class Series:
                 self._trainers[warm] = self._make_trainer(len(jobs), warm)
             trainer = self._trainers[warm]
             now, jobs = jobs[: trainer.parallel], jobs[trainer.parallel :]
-            start = time.perf_counter()
             trainer.start([Network(j.point.seed or 0, j.point.weights) for j in now])
-            if warm:
-                trainer.load([self._load(job.start, trainer) for job in now])
-            epochs = self._train_epochs(trainer, [job.point for job in now], warm)
+            path = self._directory.path / "checkpoints" / now[0].point.name
+            with Checkpoints(path, self._described, self._console) as checkpoints:
+                epochs, seconds = self._train_epochs(trainer, now, warm, checkpoints)
             scores = trainer.evaluate(("validation", "test"))
-            variables = jax.device_get(trainer.variables)
-            seconds = (time.perf_counter() - start) / len(now)
             trained = []
-            for row, job in enumerate(now):
-                own = jax.tree.map(lambda leaf, row=row: leaf[row], variables)
+            for row, (job, own) in enumerate(
+                zip(now, trainer.networks(), strict=False)
+            ):
                 own_scores = {split: scores[split][row] for split in scores}
-                point = job.point._replace(seconds=seconds, epochs=epochs)
+                point = job.point._replace(seconds=seconds / len(now), epochs=epochs)
                 trained.append(self._measured(point, own, own_scores))
                 self._directory.save_model(own, f"networks/{point.name}")
             # After the parameters: no point without them.
             self.front = self.front.merge(Front(trained))
             self._directory.append_points(Front(trained), self.front)
+            remove(path)
             for point in trained:
                 say(self._console, _line(point))
 
     def _load(self, name: str | None, trainer: Trainer) -> Any:
-        like = jax.tree.map(lambda leaf: np.zeros(leaf.shape[1:]), trainer.variables)
-        return self._directory.load_model(f"networks/{name}", like)
+        return self._directory.load_model(f"networks/{name}", trainer.networks()[0])
 
     def _make_trainer(self, networks: int, warm: bool) -> Trainer:
         """A program for so many networks, or as many as there is room for."""
@@ -177,7 +177,9 @@ class Series:
                 epochs=config.corrector_epochs,
                 learning_rate=(config.learning_rate or 0.0) * CORRECTOR_RATE,
             )
-        devices, on_cpu = jax.device_count(), jax.default_backend() == "cpu"
+        batch_devices = data_devices(config.devices, config.batch_size)
+        devices = jax.device_count() // batch_devices
+        on_cpu = jax.default_backend() == "cpu"
         parallel = config.parallel or (devices if on_cpu else networks)
         steps = steps_per_epoch(self._dataset, config.batch_size)
         optimizer = functools.partial(compose, config, steps)
@@ -185,30 +187,54 @@ class Series:
         model = config.module("patches")
         while True:
             trainer = Trainer(model, optimizer, self._dataset, config, parallel)
-            room = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
+            room = (jax.local_devices()[0].memory_stats() or {}).get(
+                "bytes_limit", math.inf
+            )
             fits = (trainer.memory or 0) <= MEMORY * room
             if fits or config.parallel or parallel <= devices:
                 return trainer
             parallel //= 2
 
-    def _train_epochs(self, trainer: Trainer, points: list[Point], warm: bool) -> int:
-        """Trains them to the end; returns for how many epochs."""
-        config = self._config
+    def _train_epochs(
+        self, trainer: Trainer, jobs: list[Job], warm: bool, checkpoints: Checkpoints
+    ) -> tuple[int, float]:
+        """Trains them to the end; returns for how many epochs and seconds."""
+        config, points = self._config, [job.point for job in jobs]
         epochs = (config.corrector_epochs if warm else config.epochs) or 0
         before = points[0].level * epochs if warm else 0  # another order of the images
-        names = " to ".join(dict.fromkeys((points[0].name, points[-1].name)))
+        steps, step, seconds = trainer.steps_per_epoch, 0, 0.0
+        batch = [point.name for point in points]
+        saved = checkpoints.restore(trainer.carry)
+        if saved is not None and saved.recorded["batch"] == batch:
+            trainer.carry, step = saved.carry, saved.step
+            seconds = saved.recorded["seconds"]
+        elif warm:
+            trainer.load([self._load(job.start, trainer) for job in jobs])
+
+        def save() -> None:
+            recorded = {"batch": batch, "seconds": time.perf_counter() - start}
+            checkpoints.save(step, trainer.carry, recorded)
+
+        start = time.perf_counter() - seconds
+        names = " to ".join(dict.fromkeys((batch[0], batch[-1])))
         text = f"training {names}, epoch {{task.description}}"
         with progress_bar(self._console, text) as bar:
-            steps = trainer.steps_per_epoch
             task = bar.add_task("", total=epochs * steps)
-            for epoch in range(epochs):
-                for progress in trainer.epoch(before + epoch + 1):
-                    self._check()
-                    done = epoch * steps + progress.step
-                    description = f"{epoch + 1}/{epochs}"
-                    bar.update(task, completed=done, description=description)
-            self._check()
-        return epochs
+            try:
+                for epoch in range(step // steps, epochs):
+                    done = step - epoch * steps
+                    for progress in trainer.epoch(before + epoch + 1, done):
+                        step = epoch * steps + progress.step
+                        description = f"{epoch + 1}/{epochs}"
+                        bar.update(task, completed=step, description=description)
+                        self._check()
+                    if (epoch + 1) % config.checkpoint_every == 0:
+                        save()
+            except Interrupted:
+                save()
+                checkpoints.wait()
+                raise
+        return epochs, time.perf_counter() - start
 
     def _measured(self, point: Point, variables: Any, scores: dict[str, Any]) -> Point:
         params = {"params": variables["params"]}

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from experiments.config import KERNELS, Config, ConfigError
+from experiments.config import KERNELS, Config
 from experiments.data import Dataset
 from experiments.images import augmented
+from experiments.option_checks import ConfigError
 
 EVALUATION_BATCH = 200
 
@@ -25,6 +26,7 @@ class Carry(NamedTuple):
       objectives: (m,) sums of the objective values over the epoch's steps so far.
       weights: (m,) sums of the weights; with groups of layers, group -> sums.
       bad_step: first step of the epoch whose objectives were not finite, or -1.
+      key: (2,) uint32, the data of the key of all that is random in the steps.
     """
 
     params: Any
@@ -33,6 +35,7 @@ class Carry(NamedTuple):
     objectives: jax.Array
     weights: Any
     bad_step: jax.Array
+    key: jax.Array
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
@@ -153,7 +156,15 @@ def make_init(
         params = {"params": model_state.pop("params")}
         opt_state = optimizer.init(params)
         sums = jax.tree.map(jnp.zeros_like, chosen_weights(opt_state))
-        return Carry(params, model_state, opt_state, jnp.zeros(2), sums, jnp.array(-1))
+        return Carry(
+            params,
+            model_state,
+            opt_state,
+            jnp.zeros(2),
+            sums,
+            jnp.array(-1),
+            jax.random.key_data(key),
+        )
 
     return init
 
@@ -163,19 +174,22 @@ def make_steps(
     optimizer: optax.GradientTransformationExtraArgs,
     scale: Callable[[jax.Array], jax.Array],
     config: Config,
+    divided: Callable[[jax.Array], jax.Array],
 ) -> Callable[..., Carry]:
-    """A function that trains: ``(carry, order, key, images, labels, epoch, start, stop)
+    """A function that trains: ``(carry, order, images, labels, epoch, start, stop)
     -> carry``.
 
     Steps `start` to `stop` of an `epoch` (all traced) whose images are taken in the
-    given `order`. What is random in a step depends on the key, the epoch and the step
-    alone. A loop, not a scan: chunks of any length share one compilation.
+    given `order`. What is random in a step depends on the carry's key, the epoch and
+    the step alone. A loop, not a scan: chunks of any length share one compilation. At
+    step 0 the sums over the epoch begin anew.
 
     Args:
       objectives: see `make_objectives`.
       optimizer: from their jacobian to updates; it holds a `bopt.smgd`.
       scale: from stored images to the network's input.
       config: resolved options: batch size, augmentation.
+      divided: divides the batch among devices, see `experiments.networks.divided`.
 
     Returns:
       A function for `jax.jit`.
@@ -183,12 +197,17 @@ def make_steps(
     value_and_jac = bopt.value_and_jac(objectives, has_aux=True)
     batch_size = config.batch_size
 
-    def steps(carry, order, key, images, labels, epoch, start, stop):
+    def steps(carry, order, images, labels, epoch, start, stop):
+        key = jax.random.wrap_key_data(carry.key)
         epoch_key = jax.random.fold_in(key, epoch)
+        sums, begun = (carry.objectives, carry.weights), start > 0
+        objectives, weights = jax.tree.map(lambda sum: jnp.where(begun, sum, 0), sums)
+        carry = carry._replace(objectives=objectives, weights=weights)
 
         def step(number, carry):
             keys = jax.random.split(jax.random.fold_in(epoch_key, number))
             chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
+            chosen = divided(chosen)
             batch = images[chosen]
             if config.augment:
                 batch = augmented(batch, keys[0])
@@ -207,6 +226,7 @@ def make_steps(
                 carry.objectives + values,
                 jax.tree.map(jnp.add, carry.weights, weights),
                 jnp.where(bad, number, carry.bad_step),
+                carry.key,
             )
 
         return jax.lax.fori_loop(start, stop, step, carry)
@@ -240,7 +260,10 @@ def chosen_weights(opt_state: optax.OptState) -> Any:
 
 
 def make_evaluate(
-    model: Any, scale: Callable[[jax.Array], jax.Array]
+    model: Any,
+    scale: Callable[[jax.Array], jax.Array],
+    divided: Callable[[jax.Array], jax.Array],
+    devices: int,
 ) -> Callable[..., jax.Array]:
     """A function that evaluates: ``(params, model_state, images, labels, start, stop)
     -> (2,)``.
@@ -248,6 +271,8 @@ def make_evaluate(
     Args:
       model: a Flax Linen module from (images, train) to logits.
       scale: from stored images to the network's input.
+      divided: divides a batch among devices, see `experiments.networks.divided`.
+      devices: how many these are.
 
     Returns:
       A function for `jax.jit`: mean accuracy and mean cross entropy of the images
@@ -255,9 +280,11 @@ def make_evaluate(
       nothing is dropped.
     """
 
+    size = -(-EVALUATION_BATCH // devices) * devices
+
     def evaluate(params, model_state, images, labels, start, stop):
         def batch(number, sums):
-            index = start + number * EVALUATION_BATCH + jnp.arange(EVALUATION_BATCH)
+            index = divided(start + number * size + jnp.arange(size))
             counted = index < stop
             index = jnp.minimum(index, stop - 1)
             logits = model.apply({**params, **model_state}, scale(images[index]))
@@ -265,7 +292,7 @@ def make_evaluate(
             losses = _cross_entropy(logits, labels[index])
             return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
 
-        batches = (stop - start + EVALUATION_BATCH - 1) // EVALUATION_BATCH
+        batches = (stop - start + size - 1) // size
         return jax.lax.fori_loop(0, batches, batch, jnp.zeros(2)) / (stop - start)
 
     return evaluate

@@ -45,6 +45,7 @@ def extra(transform: Transform) -> dict[str, Any]:
 SMGD_STATIC = ("weighting", "num_objectives", "precondition")
 ADAM_STATIC = ("weighting", "num_objectives")
 PRUNE_STATIC = ("where", "every", "start", "stop")
+PRUNE_TO_STATIC = (*PRUNE_STATIC, "scope")
 ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
 
 
@@ -103,6 +104,21 @@ TRANSFORMS = {
         0.3,
         num_objectives=0,
         where="*",
+        every=2,
+        stop=5,
+    ),
+    "prune_to": public(
+        "prune_to", PRUNE_TO_STATIC, ("sparsity",), 0.7, num_objectives=0
+    ),
+    "prune_to, by layer, now and then": public(
+        "prune_to",
+        PRUNE_TO_STATIC,
+        ("sparsity",),
+        0.7,
+        num_objectives=0,
+        where="*",
+        scope="layer",
+        regrow=False,
         every=2,
         stop=5,
     ),

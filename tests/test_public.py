@@ -9,13 +9,15 @@ import pytest
 import bopt
 import bopt.fronts
 import bopt.models
+import bopt.sparsity.export
 from bopt import objectives, pruning, schedules, selections, weightings
 
-MODULES = [bopt.sparsity, selections]
+MODULES = [selections, bopt.sparsity.export]
 NAMES = [
     *((bopt, name) for name in bopt.__all__),
     *((bopt.fronts, name) for name in bopt.fronts.__all__),
     *((bopt.models, name) for name in bopt.models.__all__),
+    *((bopt.sparsity, name) for name in bopt.sparsity.__all__),
     *(
         (module, name)
         for module in MODULES

@@ -45,6 +45,13 @@ def test_time_decay_follows_its_formula(decay):
         assert schedule(step) == pytest.approx(0.5 / (1 + decay * step), rel=1e-6)
 
 
+def test_cubic_sparsity_follows_its_formula():
+    schedule = bopt.cubic_sparsity(0.9, 80, init_value=0.1, transition_begin=20)
+    for step in (0, 20, 21, 60, 99, 100, 1000):
+        rest = 1 - np.clip((step - 20) / 80, 0, 1)
+        assert schedule(step) == pytest.approx(0.9 - 0.8 * rest**3, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     "schedule", [bopt.logistic_decay(0.5, 4, 2), bopt.time_decay(0.5, 0.1)]
 )
@@ -72,6 +79,12 @@ def test_in_a_compiled_optimizer(schedule):
         (lambda: bopt.logistic_decay(1.0, 0), "epochs=0, steps_per_epoch=1; expected"),
         (lambda: bopt.logistic_decay(1.0, 5, 0), "epochs=5, steps_per_epoch=0; expec"),
         (lambda: bopt.time_decay(1.0, -0.1), "decay=-0.1; expected at least 0"),
+        (lambda: bopt.cubic_sparsity(1.5, 10), "end_value=1.5, transition_steps=10; "),
+        (lambda: bopt.cubic_sparsity(0.5, 0), "transition_steps=0; expected sparsit"),
+        (
+            lambda: bopt.cubic_sparsity(0.5, 9, init_value=-1),
+            "init_value=-1, end_value",
+        ),
     ],
 )
 def test_wrong_input_is_named(call, message):

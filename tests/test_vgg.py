@@ -172,6 +172,7 @@ def test_training_uses_and_updates_those_of_the_batch(method):
     close(updated["batch_stats"], statistics)
 
 
+@pytest.mark.slow
 def test_the_gradients_of_both_methods_agree():
     def loss(params, method):
         model = TINY.clone(method=method)

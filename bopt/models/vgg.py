@@ -1,7 +1,7 @@
 """A VGG-like network as the paper uses it for CIFAR-10, and larger ones."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -42,11 +42,13 @@ class VGG(nn.Module):
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import VGG
-      >>> variables = VGG().init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-      >>> sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+      >>> shapes = jax.eval_shape(
+      ...     VGG().init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+      >>> sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
       308394
-      >>> images = jnp.ones((8, 32, 32, 3))
-      >>> logits, updated = VGG().apply(
+      >>> model, images = VGG(stages=[(4, 1)], dropout=0.2), jnp.ones((8, 8, 8, 3))
+      >>> variables = model.init(jax.random.key(0), images)
+      >>> logits, updated = model.apply(
       ...     variables, images, train=True, mutable=["batch_stats"],
       ...     rngs={"dropout": jax.random.key(1)})
       >>> logits.shape, list(updated)
@@ -55,6 +57,8 @@ class VGG(nn.Module):
     Source: K. Simonyan, A. Zisserman, *Very deep convolutional networks for large-scale
     image recognition* (arXiv 1409.1556), in the form of arXiv 2008.13590.
     """
+
+    EPSILON: ClassVar[float] = 1e-3  # of batch normalisation
 
     stages: Sequence[tuple[int, int]] = ((32, 2), (64, 2), (128, 2))
     dropout: float | Sequence[float] = (0.2, 0.3, 0.4)
@@ -96,7 +100,7 @@ class VGG(nn.Module):
 
     def _batch_norm(self, use_running_average: bool) -> nn.BatchNorm:
         return nn.BatchNorm(
-            use_running_average, momentum=0.99, epsilon=1e-3, dtype=self.dtype
+            use_running_average, momentum=0.99, epsilon=self.EPSILON, dtype=self.dtype
         )
 
     def _dense(self, features: int) -> nn.Dense:

@@ -136,7 +136,7 @@ def on_four_devices() -> None:
 
 def spread(trainer: Trainer, rows: int) -> None:
     """Each device has so many rows of all that a training step changes."""
-    for leaf in jax.tree.leaves(trainer._carry):
+    for leaf in jax.tree.leaves(trainer.carry):
         shards = leaf.addressable_shards
         assert len({shard.device for shard in shards}) == len(shards) == 4
         assert {shard.data.shape for shard in shards} == {(rows, *leaf.shape[1:])}

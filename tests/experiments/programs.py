@@ -13,7 +13,7 @@ from pathlib import Path
 from networks import Normalised, Small
 
 from experiments.cifar_vgg import VggConfig
-from experiments.config import Config, parse
+from experiments.config import Config
 from experiments.run import main
 from experiments.run_directory import Run, read
 
@@ -46,13 +46,12 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 def small(words: str) -> int:
     """Runs the small experiment in this process; returns the exit code."""
-    return main("small", parse(Config, "small", words.split()), Small())
+    return main("small", Config, lambda _: Small(), words.split())
 
 
 def normalised(words: str) -> int:
     """Runs an experiment like cifar_vgg in this process; returns the exit code."""
-    config = parse(VggConfig, "normalised", words.split())
-    return main("normalised", config, Normalised())
+    return main("normalised", VggConfig, lambda _: Normalised(), words.split())
 
 
 def wait_for_epochs(process: subprocess.Popen, path: Path, epochs: int) -> None:
@@ -79,4 +78,4 @@ def unfinished(path: Path, at_least: int) -> Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main("small", parse(Config, "small"), Small()))
+    sys.exit(main("small", Config, lambda _: Small()))

@@ -9,8 +9,8 @@ import pytest
 from networks import Normalised, noise
 from rich.console import Console
 
-from experiments import benchmark, data
-from experiments.benchmark import Cost
+from experiments import benchmark, benchmark_step, data
+from experiments.benchmark_step import Cost
 from experiments.cifar_vgg import VggConfig
 
 MULTI_GRADIENT = [
@@ -55,7 +55,9 @@ def test_the_program():
 def test_the_rows_are_those_of_the_issue(model):
     network = benchmark.NETWORKS[model]
     digits = data.load("digits", preferred=network.config.PREFERRED)
-    makers = benchmark._jax_makers(network, digits, network.config.batch_size)
+    makers = benchmark_step.makers(
+        network.module, network.config, network.plain, digits, 32
+    )
     assert list(makers) == ROWS[model]
 
 
@@ -71,11 +73,10 @@ def test_each_model_has_the_batch_of_its_experiment():
 @pytest.mark.parametrize("number", [0, -1])
 def test_a_row_trains_and_knows_its_memory(number):
     """Of a small network with batch statistics and dropout."""
-    name, plain = benchmark.NETWORKS["vgg"].plain
-    network = benchmark.Network("small", Normalised(), VggConfig(), (name, plain), 1)
+    plain = benchmark.NETWORKS["vgg"].plain
     images = noise(4_000, train=4_000, validation=0)
-    makers = list(benchmark._jax_makers(network, images, 8).values())
-    run, memory = makers[number]()
+    makers = benchmark_step.makers(Normalised(), VggConfig(), plain, images, 8)
+    run, memory = list(makers.values())[number]()
     run(3)
     size = images.images.nbytes
     assert memory is not None
@@ -99,7 +100,7 @@ def test_the_ratio_is_the_median_of_the_ratios():
     times = {"plain": [1.0, 10.0, 2.0], "other": [2.0, 20.0, 6.0]}
     console = Console(file=io.StringIO(), width=80)
     costs = {"plain": Cost(0.5, None), "other": Cost(1.5, 1_234 << 20)}
-    console.print(benchmark._table(times, costs, "VGG, batch 64"))
+    console.print(benchmark_step.table(times, costs, "VGG, batch 64"))
     text = console.file.getvalue()  # pyright: ignore
     assert "VGG, batch 64" in text
     assert "memory (MiB)" in text
@@ -113,7 +114,7 @@ def test_a_row_fits_into_a_line_of_80_characters():
     console = Console(file=io.StringIO(), width=80)
     costs = dict.fromkeys(names, Cost(99.9, 1_234 << 20))
     times = {name: [1_234.567] for name in names}
-    console.print(benchmark._table(times, costs, "VGG, batch 64"))
+    console.print(benchmark_step.table(times, costs, "VGG, batch 64"))
     text = console.file.getvalue()  # pyright: ignore
     for name in names:
         row = rf"^ +{re.escape(name)} +1234\.567 +1\.00 +99\.9 +1,234 *$"

@@ -85,6 +85,7 @@ def test_a_row_fits_into_a_line_of_80_characters():
 # The rows
 
 
+@pytest.mark.slow
 def test_each_row_trains_and_knows_its_memory(monkeypatch):
     images, epochs = noise(1_600, train=1_500, validation=50), []
     epoch = Trainer.epoch

@@ -21,6 +21,7 @@ from experiments.images import moments, scaled
 from experiments.run import main
 from experiments.run_directory import read
 
+CHECKPOINTS = {"checkpoints", ".lock"}
 FILES = {"config.json", "metrics.jsonl", "summary.json", "model", "figures"}
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 
@@ -130,14 +131,15 @@ def test_what_is_said_and_drawn(finished):
     assert f"  weights {shown}  validation " in said
     assert re.search(rf"nonzeros, conv +{left} of 192", said)
     assert "mrmsprop on handwritten digits (scikit-learn), 3 epochs" in said
-    assert {path.name for path in run.path.iterdir()} == FILES
+    assert {path.name for path in run.path.iterdir()} == FILES | CHECKPOINTS
     assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
 
 
 def test_auto_without_network_says_that_it_is_not_cifar10(tfds_root, tmp_path, capsys):
     path, none = str(tmp_path / "run"), str(tmp_path / "none")
-    config = VggConfig(train_size=64, epochs=0, figures=False, out=path, data_dir=none)
-    assert main("linear", dataclasses.replace(config, conv_l2=0.0), Linear()) == 0
+    words = f"--train-size 64 --epochs 0 --no-figures --out {path} --data-dir {none}"
+    words = f"{words} --conv-l2 0".split()
+    assert main("linear", VggConfig, lambda _: Linear(), words) == 0
     said = capsys.readouterr().out
     assert said.startswith(
         "NOT CIFAR-10! Training on scikit-learn's handwritten digits, because CIFAR-10 "
@@ -156,7 +158,7 @@ def test_the_program(tmp_path):
     code, out, err = finish(start(VGG, f"{words} --out {path}"))
     assert (code, err) == (0, "")
     run, variables = read(path), restored(models.VGG(), path)
-    assert {file.name for file in path.iterdir()} == FILES
+    assert {file.name for file in path.iterdir()} == FILES | CHECKPOINTS
     assert run.config == run.config | {"experiment": "cifar_vgg", "dtype": "bfloat16"}
     assert run.summary["finished"] is True
     assert (run.summary["steps"], run.summary["entries_dense"]) == (2, 20_480)

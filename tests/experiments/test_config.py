@@ -7,14 +7,8 @@ from typing import Any
 import jax
 import pytest
 
-from experiments.config import (
-    BASELINES,
-    MULTI_GRADIENT,
-    Config,
-    ConfigError,
-    parse,
-    resolve,
-)
+from experiments.config import Config, parse, resolve
+from experiments.option_checks import BASELINES, MULTI_GRADIENT, ConfigError
 
 # Every option, with its default; None where resolve() fills in what depends on others.
 # Readers rely on these names.
@@ -47,6 +41,15 @@ DEFAULTS = {
     "train_size": None,
     "out": None,
     "figures": True,
+    "seeds": 1,
+    "init_from": None,
+    "resume": None,
+    "checkpoint_every": 1,
+    "devices": 1,
+    "distributed": False,
+    "coordinator": None,
+    "processes": None,
+    "process_id": None,
 }
 # Words of a command line -> the field and value they must give.
 WORDS: list[tuple[str, str, Any]] = [
@@ -87,6 +90,16 @@ WORDS: list[tuple[str, str, Any]] = [
     ("--out here", "out", "here"),
     ("--figures", "figures", True),
     ("--no-figures", "figures", False),
+    ("--seeds 3", "seeds", 3),
+    ("--init-from old", "init_from", "old"),
+    ("--resume old", "resume", "old"),
+    ("--checkpoint-every 5", "checkpoint_every", 5),
+    ("--devices 8", "devices", 8),
+    ("--devices all", "devices", "all"),
+    ("--distributed", "distributed", True),
+    ("--coordinator 10.0.0.1:1234", "coordinator", "10.0.0.1:1234"),
+    ("--processes 2", "processes", 2),
+    ("--process-id 1", "process_id", 1),
 ]
 
 
@@ -247,6 +260,9 @@ def test_the_largest_seed_and_the_first_that_is_too_large():
     jax.random.key(resolve(Config(seed=largest), "mnist").seed)
     with pytest.raises(ConfigError, match=r"--seed is \d+; expected .* below 2\*\*32"):
         resolve(Config(seed=2**32), "mnist")
+    message = r"--seed and --seeds: the last seed is 4294967296; expected .* below"
+    with pytest.raises(ConfigError, match=message):
+        resolve(Config(seed=largest, seeds=2), "mnist")
 
 
 # Options that an optimizer does not take

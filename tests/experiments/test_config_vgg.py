@@ -6,14 +6,8 @@ import re
 import pytest
 
 from experiments.cifar_vgg import VggConfig
-from experiments.config import (
-    BASELINES,
-    MULTI_GRADIENT,
-    Config,
-    ConfigError,
-    parse,
-    resolve,
-)
+from experiments.config import Config, parse, resolve
+from experiments.option_checks import BASELINES, MULTI_GRADIENT, ConfigError
 
 # What is not as in mnist_lenet. Readers rely on these names.
 OWN_DEFAULTS = {
@@ -141,7 +135,8 @@ def test_the_help_of_inherited_options(capsys):
         own_texts = {"dataset", "epochs", "l1", "weights", "augment", "dtype"}
         if field.name not in own_texts:
             said, same = (
-                part.partition("(default: ")[0] for part in (text, lenet[option])
+                part.partition("(default: ")[0].strip()
+                for part in (text, lenet[option])
             )
             assert said == same
     assert "CIFAR-10" in own["--dataset"]

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from experiments.console import Display, print_summary
-from experiments.train import Progress
+from experiments.progress import Progress
 
 DENSE = {"nonzeros": {"Dense_0": 1_024}, "dense_sparsity": 0.95}
 UNPRUNED = {"nonzeros_conv": {"Conv_0": 864, "Conv_1": 9_216}, "conv_sparsity": 0.0}

@@ -72,6 +72,7 @@ def why_not(folder: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_mnist_prepared_by_tfds_is_the_original_bit_by_bit(
     tfds_root, mnist_dir, tmp_path
 ):

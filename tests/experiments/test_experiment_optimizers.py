@@ -16,8 +16,9 @@ import optax
 import pytest
 
 import bopt
-from experiments.config import BASELINES, MULTI_GRADIENT, Config, parse, resolve
+from experiments.config import Config, parse, resolve
 from experiments.optimizers import compose, schedule
+from experiments.option_checks import BASELINES, MULTI_GRADIENT
 
 STEPS_PER_EPOCH, EPOCHS = 3, 2
 STEPS = STEPS_PER_EPOCH * EPOCHS

@@ -50,7 +50,13 @@ def stop_at(monkeypatch, name: str, call: int, after: bool) -> None:
     monkeypatch.setattr(RunDirectory, name, stopped)
 
 
-@pytest.mark.parametrize("search", ["grid", "dichotomic", "continuation"])
+@pytest.mark.parametrize(
+    "search",
+    [
+        "dichotomic",
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("grid", "continuation")),
+    ],
+)
 def test_wherever_it_stops_it_goes_on_the_same(search, tmp_path, trained):
     words = f"{SMALL} --search {search} --budget 5 --final-epochs 0"
     assert trace(f"{words} --out {tmp_path / 'whole'}") == 0
@@ -81,18 +87,27 @@ def test_half_a_line_is_dropped(tmp_path):
     assert [point.name for point in read_front(path)] == [f"0-{n}.0" for n in "1234"]
 
 
-def test_a_final_training_that_stopped_begins_anew(tmp_path, trained):
-    path = tmp_path / "run"
+def test_a_search_that_is_done_is_not_done_again(tmp_path, trained, monkeypatch):
+    """Stopped in the final training, whose checkpoint is used."""
+    path, epochs, epoch = tmp_path / "run", [], Trainer.epoch
+
+    def counted(self, number, done=0):
+        if not self.many:
+            epochs.append(number)
+            if epochs == [1, 2]:
+                raise Interrupted(signal.SIGTERM)
+        return epoch(self, number, done)
+
+    monkeypatch.setattr(Trainer, "epoch", counted)
     words = f"{SMALL} --budget 4 --final-epochs 2 --smallest 1e-3"
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, "append_metrics", 2, after=True)
-        assert trace(f"{words} --out {path}") == 143
-    assert len(read(path).metrics) == 2 and not read(path).summary.get("finished")
+    assert trace(f"{words} --out {path}") == 143
+    assert len(read(path).metrics) == 2 and not read(path).summary["finished"]
     trained.clear()
     assert trace(f"--resume {path}") == 0
-    assert trained == []
+    assert trained == [] and epochs == [1, 2, 2]
     assert [row["epoch"] for row in read(path).metrics] == [0, 1, 2]
     assert read(path).summary["finished"]
+    assert read(path).summary["final"]["epochs"] == 2
 
 
 def test_a_finished_front_is_left_as_it_is(tmp_path, capsys):
@@ -104,12 +119,23 @@ def test_a_finished_front_is_left_as_it_is(tmp_path, capsys):
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"experiment": "mnist_lenet"}'])
-def test_what_is_no_front_is_said(content, tmp_path, capsys):
+NO_FRONT = "{} holds no run of python -m experiments.pareto_front to go on with"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, f"{NO_FRONT}: it has no config.json."),
+        ("{", "Cannot read {}/config.json: Expecting"),
+        ('{"experiment": "mnist_lenet"}', f"{NO_FRONT}, but of mnist_lenet."),
+    ],
+)
+def test_what_is_no_front_is_said(content, message, tmp_path, capsys):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     assert trace(f"--resume {tmp_path}") == 1
-    assert "holds no front to go on with" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message.format(tmp_path)}")
 
 
 def test_a_damaged_table_is_said(tmp_path, capsys):
@@ -135,12 +161,8 @@ def wait(condition, process) -> None:
     ("number", "code", "word"),
     [
         (signal.SIGKILL, -signal.SIGKILL, ""),
-        (
-            signal.SIGTERM,
-            143,
-            "Stopped by SIGTERM: the run is unfinished; the trainings",
-        ),
-        (signal.SIGINT, 130, "Stopped by SIGINT: the run is unfinished; the train"),
+        (signal.SIGTERM, 143, "Stopped by SIGTERM: all that was done is saved."),
+        (signal.SIGINT, 130, "Stopped by SIGINT: all that was done is saved."),
     ],
 )
 def test_a_process_that_is_killed_in_the_middle_of_a_search(

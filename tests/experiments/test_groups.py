@@ -8,8 +8,9 @@ import optax
 import pytest
 
 import bopt
-from experiments.config import MULTI_GRADIENT, Config, resolve
+from experiments.config import Config, resolve
 from experiments.optimizers import compose
+from experiments.option_checks import MULTI_GRADIENT
 from experiments.steps import chosen_weights
 
 RNG = np.random.default_rng(0)

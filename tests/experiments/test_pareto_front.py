@@ -140,6 +140,7 @@ def test_a_training_that_diverges_is_a_point_of_nans(tmp_path):
     assert json.loads((path / "summary.json").read_text())["nondominated"] == 0
 
 
+@pytest.mark.slow
 def test_the_number_at_once_changes_nothing(tmp_path):
     for parallel in (1, 3):
         words = f"{SMALL} --budget 4 --parallel {parallel}"
@@ -159,7 +160,6 @@ def test_the_number_at_once_changes_nothing(tmp_path):
         ("--epochs -1", "--epochs is -1"),
         ("--search dichotomic --optimizer madam", "--search dichotomic takes its"),
         ("--search continuation --optimizer mrmsprop", "--search continuation takes"),
-        ("--resume here --budget 3", "--resume here goes on with the options stored"),
     ],
 )
 def test_what_does_not_fit_is_said(words, message, capsys):

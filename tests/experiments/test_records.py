@@ -8,8 +8,8 @@ import pytest
 from experiments import data, records
 from experiments.cifar_vgg import VggConfig
 from experiments.config import resolve
+from experiments.progress import Scores
 from experiments.records import Sparsity
-from experiments.train import Scores
 
 
 def kernel(shape, zeros) -> np.ndarray:

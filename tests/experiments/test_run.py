@@ -149,8 +149,13 @@ def test_the_network_is_saved_with_its_zeros(finished):
 def test_nothing_else_is_written(finished):
     run, _ = finished
     names = {path.name for path in run.path.iterdir()}
-    files = {"config.json", "metrics.jsonl", "summary.json"}
-    assert names == files | {"figures", "model"}
+    files = {"config.json", "metrics.jsonl", "summary.json", ".lock"}
+    assert names == files | {"figures", "model", "checkpoints"}
+    # The last two, and the best on validation data.
+    scores = {r["step"]: r["validation_accuracy"] for r in run.metrics}
+    best = max(scores, key=lambda step: (scores[step], step))
+    steps = {int(path.name) for path in (run.path / "checkpoints").iterdir()}
+    assert steps == {18, 27, best}
     assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
 
 

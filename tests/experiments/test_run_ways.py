@@ -1,6 +1,5 @@
 """Every way to train, through main(); and runs that cannot be."""
 
-import dataclasses
 import logging
 import re
 
@@ -65,8 +64,8 @@ def test_no_epochs_at_all(tmp_path, capsys):
 def test_a_network_without_convolutions(tmp_path, capsys):
     """Cause: the penalty was sought for line 0 even with coefficient 0."""
     path = str(tmp_path / "run")
-    config = Config(dataset="digits", train_size=64, epochs=1, figures=False, out=path)
-    assert main("linear", dataclasses.replace(config, conv_l2=0.0), Linear()) == 0
+    words = f"--dataset digits --train-size 64 --epochs 1 --conv-l2 0 --out {path}"
+    assert main("linear", Config, lambda _: Linear(), words.split()) == 0
     assert capsys.readouterr().err == ""
 
 

@@ -22,13 +22,13 @@ def test_a_signal_stops_between_two_pieces_of_work(number, code, tmp_path):
     found, out, err = finish(process)
     assert (found, out.count("Training on")) == (code, 1)
     assert err == (
-        f"Stopped by {number.name}: the run is unfinished; the epochs finished before "
-        "are intact.\n"
+        f"Stopped by {number.name}: all that was done is saved. Go on with: "
+        f"python -m experiments.small --resume {path}\n"
     )
     run = unfinished(path, at_least=2)
     assert run.summary["epochs"] == len(run.metrics) - 1  # nothing was cut in two
     assert {p.name for p in path.iterdir()} == {
-        *("config.json", "metrics.jsonl", "summary.json")
+        *("config.json", "metrics.jsonl", "summary.json", "checkpoints", ".lock")
     }
 
 
@@ -36,7 +36,8 @@ def test_a_signal_stops_between_two_pieces_of_work(number, code, tmp_path):
 def test_a_file_that_may_not_grow(tmp_path):
     """A full disk in the midst of a run: here metrics.jsonl reaches a limit."""
     path = tmp_path / "run"
-    process = start(SMALL, f"{ENDLESS} {path}")
+    process = start(SMALL, f"--checkpoint-every 1000 {ENDLESS} {path}")
+    wait_for_epochs(process, path, 1)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (5_000, 5_000))
     code, _, err = finish(process)
     assert code == 1

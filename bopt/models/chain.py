@@ -1,0 +1,315 @@
+"""A trained LeNet-5 or VGG as a chain of arrays, which can be made smaller.
+
+For use after training: batch normalisation is a scale and an offset, dropout is gone.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from bopt.models.conv import avg_pool, convolve, max_pool
+from bopt.models.lenet import LeNet5
+from bopt.models.vgg import VGG
+from bopt.sparsity import export
+
+_FUNCTIONS = {
+    "relu": nn.relu,
+    "elu": nn.elu,
+    "avg_pool": avg_pool,
+    "max_pool": max_pool,
+}
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass, data_fields=["params"], meta_fields=["kinds"]
+)
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """Layers that are applied one after another; a pytree, callable under `jax.jit`.
+
+    Attributes:
+      kinds: of each layer: ``"conv VALID"``, ``"conv SAME"``, ``"dense"`` (with
+        ``kernel`` and ``bias``), ``"scale"`` (with ``scale`` and ``offset``),
+        ``"flatten"`` (with ``kept``, the positions that the next layer takes, if it
+        does not take all), ``"relu"``, ``"elu"``, ``"avg_pool"``, ``"max_pool"``.
+      params: the arrays of each layer, by name. The kernels of dense layers may also be
+        `jax.experimental.sparse.BCOO`.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from bopt.models import Chain
+      >>> dense = {"kernel": jnp.ones((3, 2)), "bias": jnp.zeros(2)}
+      >>> print(Chain(("dense", "relu"), (dense, {}))(jnp.ones((1, 3))))
+      [[3. 3.]]
+    """
+
+    kinds: tuple[str, ...]
+    params: tuple[dict[str, Any], ...]
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Logits (B, classes) of images (B, H, W, C)."""
+        x = images
+        for kind, params in zip(self.kinds, self.params, strict=True):
+            x = _apply(kind, params, x)
+        return x
+
+    def save(self, path: str | Path) -> None:
+        """Writes it to a file, see `bopt.sparsity.export.save`."""
+        layers = {str(n): params for n, params in enumerate(self.params) if params}
+        export.save(path, layers, {"chain": json.dumps(self.kinds)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Chain":
+        """Reads what `save` wrote; errors as `bopt.sparsity.export.load`."""
+        layers, metadata = export.load(path)
+        if "chain" not in metadata:
+            raise ValueError(
+                f"{path} holds parameters, but no chain; read it with "
+                "bopt.sparsity.export.load."
+            )
+        kinds = json.loads(metadata["chain"])
+        return cls(
+            tuple(kinds), tuple(layers.get(str(n), {}) for n in range(len(kinds)))
+        )
+
+
+def _apply(kind: str, params: dict[str, Any], x: jax.Array) -> jax.Array:
+    match kind.split():
+        case ["conv", padding]:
+            x = convolve(x, params["kernel"], padding)  # pyright: ignore[reportArgumentType]
+            return x + params["bias"][None, None, None]
+        case ["dense"]:
+            return x @ params["kernel"] + params["bias"][None]
+        case ["scale"]:
+            scale, offset = (
+                params[name][None, None, None] for name in ("scale", "offset")
+            )
+            return x * scale + offset
+        case ["flatten"]:
+            x = x.reshape(len(x), -1)
+            return x[:, params["kept"]] if "kept" in params else x
+    return _FUNCTIONS[kind](x)
+
+
+def chain(model: LeNet5 | VGG, variables: Any) -> Chain:
+    """Lays a trained network out as a chain.
+
+    Args:
+      model: a `LeNet5` or a `VGG`, of any size.
+      variables: its collections: ``params`` and, for VGG, ``batch_stats``; computed on
+        the host.
+
+    Returns:
+      A `Chain` with the same logits to float error, computed in the parameters' dtype.
+
+    Raises:
+      TypeError: a network of another kind.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bopt.models import LeNet5, chain
+      >>> images = jnp.ones((1, 28, 28, 1))
+      >>> variables = LeNet5().init(jax.random.key(0), images)
+      >>> chain(LeNet5(), variables).kinds[:3]
+      ('conv VALID', 'relu', 'avg_pool')
+    """
+    variables = jax.tree.map(np.asarray, dict(variables))
+    params, layers = variables["params"], []
+
+    def dense(number: int) -> tuple[str, dict[str, Any]]:
+        return "dense", dict(params[f"Dense_{number}"])
+
+    match model:
+        case LeNet5():
+            for number in range(2):
+                conv = dict(params[f"Conv_{number}"])
+                layers += [("conv VALID", conv), ("relu", {}), ("avg_pool", {})]
+            activation, hidden = "relu", 2
+        case VGG():
+            number = 0
+            for _, convolutions in model.stages:
+                for _ in range(convolutions):
+                    conv = dict(params[f"Conv_{number}"])
+                    layers += [("conv SAME", conv), ("elu", {})]
+                    layers.append(("scale", _normalisation(variables, number)))
+                    number += 1
+                layers.append(("max_pool", {}))
+            activation, hidden = "elu", len(model.dense)
+        case _:
+            raise TypeError(
+                f"chain got {type(model).__name__}; expected LeNet5 or VGG."
+            )
+    layers.append(("flatten", {}))
+    for number in range(hidden):
+        layers += [dense(number), (activation, {})]
+    layers.append(dense(hidden))
+    kinds, arrays = zip(*layers, strict=True)
+    return Chain(kinds, arrays)
+
+
+def _normalisation(variables: Any, number: int) -> dict[str, np.ndarray]:
+    """Batch normalisation with the stored statistics: a scale and an offset."""
+    name = f"BatchNorm_{number}"
+    params, stats = variables["params"][name], variables["batch_stats"][name]
+    scale = params["scale"] / np.sqrt(stats["var"] + VGG.EPSILON)
+    return {"scale": scale, "offset": params["bias"] - stats["mean"] * scale}
+
+
+def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
+    """Removes the units that pruning has left without an input or without an output.
+
+    A unit (a channel, a neuron) without an input has the same value for all images, so
+    its part goes into the next layer's biases: not where a convolution with ``"SAME"``
+    padding comes next, at whose borders zeros take that value's place (unless the value
+    is 0 itself). A unit without an output is left out. Then the kernels are cut.
+
+    Args:
+      chain: see `bopt.models.chain`; its kernels are arrays.
+      image: (H, W, C) of an image.
+
+    Returns:
+      A `Chain` with the same logits to float error. Each layer keeps at least one unit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bopt.models import LeNet5, chain, shrink
+      >>> variables = LeNet5().init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+      >>> kernel = variables["params"]["Dense_1"]["kernel"]
+      >>> variables["params"]["Dense_1"]["kernel"] = kernel.at[20:].set(0)
+      >>> small = shrink(chain(LeNet5(), variables), (28, 28, 1))
+      >>> [params["kernel"].shape for params in small.params if "kernel" in params][2:]
+      [(400, 20), (20, 84), (84, 10)]
+    """
+    params = [jax.tree.map(np.array, layer) for layer in chain.params]
+    _fold_constants(chain.kinds, params, image)
+    _cut(chain.kinds, params, image)
+    return Chain(chain.kinds, tuple(params))
+
+
+def _fold_constants(kinds, params, image) -> None:
+    """Moves what does not depend on the image into biases, and zeros its kernels."""
+    value = np.full(image[-1], np.nan)  # of each unit; NaN: depends on the image
+    shapes = _shapes(kinds, params, image)
+    for kind, own, shape in zip(kinds, params, shapes, strict=True):
+        match kind.split():
+            case ["conv" | "dense", *padding]:
+                kernel = own["kernel"]
+                foldable = np.isfinite(value) & ((padding != ["SAME"]) | (value == 0))
+                rest = np.where(foldable, value, 0.0)
+                positions = tuple(range(kernel.ndim - 2))
+                own["bias"] = own["bias"] + (rest @ kernel.sum(positions)).astype(
+                    own["bias"].dtype
+                )
+                kernel[..., foldable, :] = 0
+                without = ~kernel.any((*positions, kernel.ndim - 2))
+                value = np.where(without, own["bias"], np.nan)
+            case ["scale"]:
+                value = value * own["scale"] + own["offset"]
+            case ["flatten"]:
+                value = np.tile(value, math.prod(shape[:-1]))
+                value = value[own["kept"]] if "kept" in own else value
+            case ["relu" | "elu"]:
+                value = np.asarray(_FUNCTIONS[kind](value))
+
+
+def _cut(kinds, params, image) -> None:
+    """Leaves out what no layer takes, from the last layer back to the first."""
+    shapes = _shapes(kinds, params, image)
+    used: np.ndarray | None = None  # of the units after a layer; None: all
+    for number in reversed(range(len(kinds))):
+        own, shape = params[number], shapes[number]
+        match kinds[number].split():
+            case ["conv" | "dense", *_]:
+                if used is not None:
+                    own["kernel"], own["bias"] = (
+                        own["kernel"][..., used],
+                        own["bias"][used],
+                    )
+                kernel = own["kernel"]
+                taken = kernel.any((*range(kernel.ndim - 2), kernel.ndim - 1))
+                if number == 0:  # an image keeps all its channels
+                    return
+                used = np.flatnonzero(taken) if taken.any() else np.array([0])
+                own["kernel"] = kernel[..., used, :]
+            case ["scale"]:
+                own["scale"], own["offset"] = own["scale"][used], own["offset"][used]
+            case ["flatten"]:
+                kept = own.get("kept", np.arange(math.prod(shape)))[used]
+                places, units = np.divmod(kept, shape[-1])
+                used = np.unique(units)
+                kept = places * len(used) + np.searchsorted(used, units)
+                own.pop("kept", None)
+                if len(kept) < math.prod(shape[:-1]) * len(used):
+                    own["kept"] = kept.astype(np.int32)
+
+
+def _shapes(kinds, params, image) -> list[tuple[int, ...]]:
+    """Of what each layer takes, without the batch's axis."""
+    shapes, x = [], jax.ShapeDtypeStruct((1, *image), np.float32)
+    for kind, own in zip(kinds, params, strict=True):
+        shapes.append(x.shape[1:])
+        x = jax.eval_shape(functools.partial(_apply, kind), own, x)
+    return shapes
+
+
+class Size(NamedTuple):
+    """What a chain needs.
+
+    Attributes:
+      parameters: entries of all arrays; of sparse ones, those that are stored.
+      multiply_adds: products of an image; of sparse kernels, those of stored entries.
+      bytes: in memory, indices of sparse kernels included.
+
+    Example:
+      >>> from bopt.models import Size
+      >>> Size(parameters=10, multiply_adds=80, bytes=40).multiply_adds
+      80
+    """
+
+    parameters: int
+    multiply_adds: int
+    bytes: int
+
+
+def size(chain: Chain, image: tuple[int, int, int]) -> Size:
+    """Counts what a chain needs.
+
+    Args:
+      chain: see `bopt.models.chain`.
+      image: (H, W, C) of an image.
+
+    Returns:
+      A `Size`.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from bopt.models import LeNet5, chain, size
+      >>> variables = LeNet5().init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+      >>> size(chain(LeNet5(), variables), (28, 28, 1))
+      Size(parameters=60074, multiply_adds=199968, bytes=240296)
+    """
+    parameters = multiply_adds = 0
+    shapes = _shapes(chain.kinds, chain.params, image)
+    for kind, own, shape in zip(chain.kinds, chain.params, shapes, strict=True):
+        stored = {
+            name: getattr(array, "nse", None) or array.size
+            for name, array in own.items()
+        }
+        parameters += sum(number for name, number in stored.items() if name != "kept")
+        if "kernel" in stored:
+            out = jax.eval_shape(
+                functools.partial(_apply, kind),
+                own,
+                jax.ShapeDtypeStruct((1, *shape), np.float32),
+            )
+            multiply_adds += stored["kernel"] * math.prod(out.shape[1:-1])
+        elif kind == "scale":
+            multiply_adds += math.prod(shape)
+    return Size(parameters, multiply_adds, export.nbytes(list(chain.params)))

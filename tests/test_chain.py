@@ -1,0 +1,158 @@
+"""Chains: the networks' logits, whatever is pruned, shrunk, sparse, or loaded."""
+
+# Optax's and Flax's unions of types know no state's fields and no tree's keys.
+# pyright: reportIndexIssue=false, reportArgumentType=false
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from bopt.models import VGG, Chain, LeNet5, chain, shrink, size
+from bopt.sparsity import export
+
+LENET = LeNet5()
+VGG_LIKE = VGG(stages=((6, 2), (3, 1)), dropout=0.1, dense=(20,))
+IMAGES = {"lenet": (28, 28, 1), "vgg": (8, 8, 3)}
+MODELS = {"lenet": LENET, "vgg": VGG_LIKE}
+names = pytest.mark.parametrize("name", MODELS)
+
+
+def trained(name, seed=0):
+    """Random parameters, biases and batch statistics, too."""
+    shapes = jax.eval_shape(
+        MODELS[name].init, jax.random.key(0), jnp.zeros((1, *IMAGES[name]))
+    )
+    rng = np.random.default_rng(seed)
+
+    def leaf(path, like):
+        values = rng.normal(size=like.shape) / np.sqrt(max(like.size**0.5, 1))
+        return np.float32(np.abs(values) + 0.1 if "var" in str(path) else values)
+
+    return jax.tree.map_with_path(leaf, shapes)
+
+
+def pruned(name, share, seed=0):
+    """Without a share of all entries of kernels; and of units, inputs and outputs."""
+    rng = np.random.default_rng(seed)
+    variables = trained(name, seed)
+    for layer in variables["params"].values():
+        if "kernel" in layer:
+            kernel = layer["kernel"]
+            kernel[rng.random(kernel.shape) < share] = 0
+            kernel[..., rng.random(kernel.shape[-1]) < share / 2] = 0
+            kernel[..., rng.random(kernel.shape[-2]) < share / 2, :] = 0
+    return variables
+
+
+def logits(name, variables):
+    images = np.random.default_rng(9).normal(size=(5, *IMAGES[name]))
+    images = np.float32(images)
+    return images, MODELS[name].apply(variables, images)
+
+
+def assert_same(found, expected):
+    scale = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * scale)
+
+
+@names
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9, 0.98, 1.0])
+def test_all_forms_have_the_networks_logits(name, share, tmp_path):
+    variables = pruned(name, share, seed=int(100 * share))
+    images, expected = logits(name, variables)
+    whole = chain(MODELS[name], variables)
+    small = shrink(whole, IMAGES[name])
+    for form in (whole, small):
+        assert_same(jax.jit(Chain.__call__)(form, images), expected)
+        for ending in ("npz", "safetensors"):
+            path = tmp_path / f"network.{ending}"
+            form.save(path)
+            loaded = Chain.load(path)
+            np.testing.assert_array_equal(loaded(images), form(images))
+        layers = [
+            export.bcoo(params)
+            if kind == "dense" and params["kernel"].any()
+            else params
+            for kind, params in zip(form.kinds, form.params, strict=True)
+        ]
+        sparse = Chain(form.kinds, tuple(layers))
+        assert_same(sparse(images), expected)
+        assert size(sparse, IMAGES[name]).parameters <= (
+            size(form, IMAGES[name]).parameters
+        )
+    assert size(small, IMAGES[name]).parameters <= size(whole, IMAGES[name]).parameters
+    if share >= 0.9:
+        assert size(small, IMAGES[name]).multiply_adds < (
+            size(whole, IMAGES[name]).multiply_adds / 2
+        )
+
+
+@names
+def test_nothing_is_left_to_shrink(name):
+    """Every unit of a shrunk network has an input and an output, but for the last of a
+    layer; and an intact network stays as it is."""
+    small = shrink(chain(MODELS[name], pruned(name, 0.9)), IMAGES[name])
+    again = shrink(small, IMAGES[name])
+    assert size(again, IMAGES[name]) == size(small, IMAGES[name])
+    whole = chain(MODELS[name], trained(name))
+    assert size(shrink(whole, IMAGES[name]), IMAGES[name]) == size(whole, IMAGES[name])
+
+
+def kernels(chain):
+    return [params["kernel"] for params in chain.params if "kernel" in params]
+
+
+def test_a_neuron_without_input_becomes_a_bias():
+    variables = trained("lenet")
+    variables["params"]["Dense_1"]["kernel"][:, :30] = 0
+    small = shrink(chain(LENET, variables), IMAGES["lenet"])
+    assert [kernel.shape for kernel in kernels(small)][-2:] == [(120, 54), (54, 10)]
+    bias = np.maximum(variables["params"]["Dense_1"]["bias"][:30], 0)
+    moved = bias @ variables["params"]["Dense_2"]["kernel"][:30]
+    expected = variables["params"]["Dense_2"]["bias"] + moved
+    np.testing.assert_allclose(small.params[-1]["bias"], expected, rtol=1e-5)
+
+
+def test_a_channel_without_output_and_positions_without_output():
+    """Of 5 x 5 positions of 16 channels: channel 3 is left out, and position 7 of
+    channel 4 is not taken."""
+    variables = trained("lenet")
+    rows = variables["params"]["Dense_0"]["kernel"].reshape(25, 16, 120)
+    rows[:, 3], rows[7, 4] = 0, 0
+    small = shrink(chain(LENET, variables), IMAGES["lenet"])
+    shapes = [kernel.shape for kernel in kernels(small)]
+    assert shapes[1:3] == [(3, 3, 6, 15), (374, 120)]
+    kept = small.params[small.kinds.index("flatten")]["kept"]
+    assert set(range(375)) - set(kept.tolist()) == {7 * 15 + 3}
+
+
+def test_a_constant_channel_before_padding_stays():
+    """At the borders, zeros would take its place."""
+    variables = trained("vgg")
+    variables["params"]["Conv_0"]["kernel"][..., 2] = 0
+    small = shrink(chain(VGG_LIKE, variables), IMAGES["vgg"])
+    assert kernels(small)[0].shape[-1] == 6
+    variables["params"]["Conv_2"]["kernel"][..., 1] = 0  # the last: no padding follows
+    small = shrink(chain(VGG_LIKE, variables), IMAGES["vgg"])
+    assert kernels(small)[2].shape[-1] == 2
+    images, expected = logits("vgg", variables)
+    assert_same(small(images), expected)
+
+
+def test_multiply_adds_by_hand():
+    convolutions = 26 * 26 * 9 * 6 + 11 * 11 * 9 * 6 * 16
+    assert size(chain(LENET, trained("lenet")), (28, 28, 1)) == (
+        60_074,
+        convolutions + 58_920,
+        60_074 * 4,
+    )
+
+
+def test_what_cannot_be_a_chain(tmp_path):
+    with pytest.raises(TypeError, match="chain got Dense; expected LeNet5 or VGG"):
+        chain(nn.Dense(3), {"params": {}})
+    export.save(tmp_path / "a.npz", {"kernel": np.ones(2)})
+    with pytest.raises(ValueError, match=r"a\.npz holds parameters, but no chain"):
+        Chain.load(tmp_path / "a.npz")

@@ -1,0 +1,150 @@
+"""Forms of pruned parameters: they come back bit by bit, from memory and from files."""
+
+# NumPy's stubs take np.float32 of a list for a conversion of one number.
+# pyright: reportArgumentType=false
+
+import builtins
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from bopt.sparsity import export
+
+DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
+FORMS = {"masked": export.masked, "csr": export.csr, "bcoo": export.bcoo}
+values = st.sampled_from([0.0, 0.0, 1.5, -2.0, np.nan, np.inf, 1e-7])
+kernels = arrays(
+    np.float32, st.tuples(st.integers(0, 5), st.integers(0, 9)), elements=values
+)
+
+
+def params(kernel):
+    return {"Dense_0": {"kernel": kernel, "bias": np.arange(3.0)}, "step": np.int32(4)}
+
+
+def same(found, expected):
+    def check(a, b):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
+        np.testing.assert_array_equal(a, b)
+
+    jax.tree.map(check, found, expected)
+
+
+@settings(deadline=None)
+@given(kernels)
+@pytest.mark.parametrize("name", FORMS)
+def test_dense_undoes_each_form(name, kernel):
+    packed = FORMS[name](params(kernel))
+    assert type(packed["Dense_0"]["kernel"]) is not np.ndarray
+    same(export.dense(packed), jax.tree.map(np.asarray, params(kernel)))
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", ["plain", *FORMS])
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_what_is_saved_is_loaded(name, dtype, ending, tmp_path):
+    if name == "csr" and dtype in (np.float16, ml_dtypes.bfloat16):
+        pytest.skip("SciPy has no such matrices")
+    if name == "bcoo" and dtype == np.float64:
+        pytest.skip("without x64, JAX has no such arrays")
+    kernel = np.array([[0, 1.5, 0], [0, 0, -2], [0, 0, 0]]).astype(dtype)
+    tree = FORMS.get(name, lambda tree: tree)(params(kernel))
+    path = tmp_path / f"network.{ending}"
+    export.save(path, tree, {"a": "b"})
+    loaded, metadata = export.load(path)
+    assert metadata == {"a": "b"}
+    assert type(loaded["Dense_0"]["kernel"]) is type(tree["Dense_0"]["kernel"])
+    same(export.dense(loaded), jax.tree.map(np.asarray, params(kernel)))
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_no_file_needs_pickle(tmp_path):
+    path = tmp_path / "network.npz"
+    export.save(path, export.csr(params(np.eye(3))))
+    with zipfile.ZipFile(path) as file:
+        assert all(b"O" not in file.read(name)[:80] for name in file.namelist())
+
+
+def test_bytes():
+    kernel = np.zeros((100, 100), np.float32)
+    kernel[:5, 0] = 1
+    tree = {"kernel": kernel}
+    assert export.nbytes(tree) == 40_000
+    assert export.nbytes(export.masked(tree)) == 5 * 4 + 10_000 // 8
+    assert export.nbytes(export.csr(tree)) == 5 * (4 + 4) + 101 * 4
+    assert export.nbytes(export.bcoo(tree)) == 5 * (4 + 8)
+
+
+def test_of_other_ranks():
+    tree = {"conv": np.ones((3, 3, 1, 2), np.float32) * np.float32([0, 1])}
+    for form in (export.masked, export.bcoo):
+        same(export.dense(form(tree, 4)), tree)
+    with pytest.raises(ValueError, match=r"conv of shape \(3, 3, 1, 2\); expected mat"):
+        export.csr(tree, 4)
+
+
+def test_bcoo_under_jit():
+    kernel = np.float32([[0, 2], [0, 0], [1, 0]])
+    tree = export.bcoo({"kernel": kernel})
+    found = jax.jit(lambda tree, x: x @ tree["kernel"])(tree, jnp.ones((4, 3)))
+    np.testing.assert_array_equal(found, np.ones((4, 3)) @ kernel)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda path: export.save(path / "a.pkl", {}), "ends in '.pkl'; expected .npz"),
+        (lambda path: export.load(path / "a"), "ends in ''; expected .npz or .safet"),
+        (
+            lambda path: export.save(path / "a.npz", {"a/b": np.ones(1)}),
+            "a tree with .* in 'a/b'; expected nested dictionaries whose keys are",
+        ),
+        (
+            lambda path: export.save(path / "a.npz", {"a": [np.ones(1)]}),
+            "in 'a/0'; expected nested dictionaries",
+        ),
+        (lambda _: export.masked({"a": np.ones(1)}), "where=2 matches none"),
+    ],
+)
+def test_wrong_input_is_named(call, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        call(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("keep", [0, 40, 300])
+def test_a_damaged_file(ending, keep, tmp_path):
+    path = tmp_path / f"network.{ending}"
+    export.save(path, params(np.eye(3)))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=f"network.{ending} is damaged, or was not"):
+        export.load(path)
+
+
+def test_a_file_of_another_program(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    with pytest.raises(ValueError, match=r"a\.npz is damaged, or was not written by"):
+        export.load(tmp_path / "a.npz")
+    with pytest.raises(FileNotFoundError):
+        export.load(tmp_path / "b.npz")
+
+
+def test_without_safetensors(monkeypatch, tmp_path):
+    real = builtins.__import__
+
+    def fake(name, *args):
+        if name.startswith("safetensors"):
+            raise ImportError(name)
+        return real(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", fake)
+    with pytest.raises(ImportError, match="pip install safetensors"):
+        export.save(tmp_path / "a.safetensors", {"a": np.ones(1)})
