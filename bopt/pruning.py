@@ -232,6 +232,7 @@ def _pruning(
             )
         _check_updates(name, state.mask, updates, params)
         step = state.step
+        always = (every, start, stop) == (1, 0, None)
         due = (step >= start) & ((step - start) % every == 0)
         if stop is not None:
             due &= step < stop
@@ -254,9 +255,12 @@ def _pruning(
         masks, structure = jax.tree.flatten(state.mask)
         magnitudes = jax.tree.map(magnitude, *trees, is_leaf=_is_masked)
         magnitudes = jax.tree.leaves(magnitudes)
-        masks = jax.lax.cond(
-            due, lambda: new_mask(masks, magnitudes, step), lambda: masks
-        )
+        if always:  # quicker to compile, and outside of jit
+            masks = new_mask(masks, magnitudes, step)
+        else:
+            masks = jax.lax.cond(
+                due, lambda: new_mask(masks, magnitudes, step), lambda: masks
+            )
         mask = jax.tree.unflatten(structure, masks)
         updates = jax.tree.map(rewrite, mask, updates, params, is_leaf=_is_masked)
         return updates, PruneState(mask, optax.safe_increment(step))

@@ -34,6 +34,7 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -50,6 +51,7 @@ from experiments import (
     benchmark_inference,
     benchmark_step,
     data,
+    records,
 )
 from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, STR, Config, parse
@@ -284,7 +286,7 @@ def _check(options: Options, network: Network) -> None:
 
 
 def _measure(
-    runners: dict[str, benchmark_step.Runner], steps: int, repeats: int
+    runners: Mapping[str, Callable[[int], object]], steps: int, repeats: int
 ) -> dict[str, list[float]]:
     """Milliseconds a step: name -> one number a repeat."""
     times: dict[str, list[float]] = {name: [] for name in runners}
@@ -298,16 +300,9 @@ def _measure(
 
 def _device_info() -> str:
     device = jax.devices()[0]
-    processor = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo") as file:
-            names = (line for line in file if line.startswith("model name"))
-            processor = next(names).partition(":")[2].strip()
-    except (OSError, StopIteration):
-        pass  # not Linux: the processor's family will do
     return (
-        f"{device.platform}: {device.device_kind} x {jax.device_count()}; {processor}, "
-        f"{os.cpu_count()} cores; Python {platform.python_version()}, "
+        f"{device.platform}: {device.device_kind} x {jax.device_count()}; "
+        f"{records.processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
         f"jax {jax.__version__}, optax {optax.__version__}"
     )
 

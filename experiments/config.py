@@ -95,6 +95,15 @@ class Config:
     """Whether a pruned weight may come back."""
     prune: bool = True
     """Whether to prune at all."""
+    sparsity: Annotated[float | None, FLOAT] = None
+    """Magnitude pruning: this share of the entries of those kernels becomes 0, 0 to 1,
+    rather than what is below THRESHOLD."""
+    sparsity_schedule: Annotated[
+        Literal["cubic", "once"] | None,
+        tyro.conf.arg(metavar="{cubic,once}", help_behavior_hint=""),
+    ] = None
+    """How SPARSITY is reached: cubic, in steps over three quarters of the epochs; once,
+    in the middle of the training (default cubic)."""
     standardize: bool = False
     """Whether the images get the training images' mean and deviation taken off, rather
     than the range 0 to 1."""
@@ -204,6 +213,9 @@ def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
         l1=default(config.l1, config.L1 if config.optimizer in BASELINES else None),
         weights=weights,
         weigh_by=default(config.weigh_by, weigh_by),
+        sparsity_schedule=default(
+            config.sparsity_schedule, None if config.sparsity is None else "cubic"
+        ),
     )
 
 

@@ -29,6 +29,8 @@ class _Search:
     weigh_by: tyro.conf.Suppress[None] = None
     split: tyro.conf.Suppress[bool] = False
     init_from: tyro.conf.Suppress[None] = None
+    sparsity: tyro.conf.Suppress[None] = None  # all points would have the same
+    sparsity_schedule: tyro.conf.Suppress[None] = None
 
     optimizer: Optimizer = "adam"
     """adam, rmsprop, sgd: on the weighted sum of the objectives; madam, mrmsprop: fixed

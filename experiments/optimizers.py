@@ -61,9 +61,25 @@ def compose(
         first = optax.partition({"dense": first, "conv": first}, _groups)
     links = [first]
     if config.prune:
-        where = KERNELS[config.prune_where]
-        links.append(bopt.prune(config.threshold, where=where, regrow=config.regrow))
+        links.append(_pruning(config, steps_per_epoch))
     return optax.chain(*links)
+
+
+def _pruning(config: Config, steps_per_epoch: int):
+    where, regrow = KERNELS[config.prune_where], config.regrow
+    if config.sparsity is None:
+        return bopt.prune(config.threshold, where=where, regrow=regrow)
+    assert config.epochs is not None
+    steps = config.epochs * steps_per_epoch
+    if config.sparsity_schedule == "once":
+        middle = steps // 2
+        return bopt.prune_to(
+            config.sparsity, where=where, start=middle, stop=middle + 1
+        )
+    rise = max(1, 3 * steps // 4)
+    schedule = bopt.cubic_sparsity(config.sparsity, rise)
+    every = max(1, min(100, rise // 10))  # as published, or in at least ten steps
+    return bopt.prune_to(schedule, where=where, regrow=regrow, every=every)
 
 
 def _groups(tree):

@@ -79,6 +79,10 @@ def check_ranges(config: Any) -> None:
         raise ConfigError(
             f"--momentum is {config.momentum}; expected a number from 0 to below 1."
         )
+    if config.sparsity is not None and not 0 <= config.sparsity <= 1:
+        raise ConfigError(
+            f"--sparsity is {config.sparsity}; expected a share from 0 to 1."
+        )
     if config.weights is not None and not all(
         0 <= weight < float("inf") for weight in config.weights
     ):
@@ -123,6 +127,15 @@ madam; it is for smgd, sgd. Leave it out, or choose one of these.
         raise ConfigError(
             f"{_option(name)} has no meaning for --optimizer {config.optimizer}; it is "
             f"for {', '.join(optimizers)}. Leave it out, or choose one of these."
+        )
+    if config.sparsity is not None and not config.prune:
+        raise ConfigError(
+            "--sparsity asks for pruning, --no-prune for none. Leave one of them out."
+        )
+    if config.sparsity_schedule is not None and config.sparsity is None:
+        raise ConfigError(
+            "--sparsity-schedule says how --sparsity is reached. Give that, too, or "
+            "leave it out."
         )
     if config.weights is not None and config.normalize != "none":
         raise ConfigError(

@@ -1,7 +1,8 @@
 """What the files of a run directory hold: the keys that readers rely on.
 
 ``config.json``: every option as resolved, and `experiment`, `seed`, `dataset_found`,
-`dataset_title`, `data_source`, `sizes` (split -> images), `versions`, `device`.
+`dataset_title`, `data_source`, `sizes` (split -> images), `versions` (of packages, and
+the commit), `device` (`platform`, `kind` and `count`; the `processor`, its `cores`).
 
 ``metrics.jsonl``, one object an epoch, epoch 0 being before training (`weights` and
 `learning_rate` null): `epoch`; `step`, of the whole run; `seconds` since the program
@@ -18,8 +19,12 @@ were trained.
 """
 
 import dataclasses
+import functools
 import importlib.metadata
+import os
 import platform
+import subprocess
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -65,11 +70,14 @@ def config(experiment: str, options: Config, dataset: Dataset) -> dict[str, Any]
         "versions": {
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
+            "commit": _commit(),
         },
         "device": {
             "platform": device.platform,
             "kind": device.device_kind,
             "count": jax.device_count(),
+            "processor": processor(),
+            "cores": os.cpu_count(),
         },
     }
 
@@ -236,6 +244,37 @@ def summary(
         "steps_per_second": steps_per_second,
         "finished": finished,
     }
+
+
+def processor() -> str:
+    """The name of this machine's processor, as far as it is known.
+
+    Example:
+      >>> from experiments.records import processor
+      >>> bool(processor())
+      True
+    """
+    try:
+        with open("/proc/cpuinfo") as file:
+            names = (line for line in file if line.startswith("model name"))
+            return next(names).partition(":")[2].strip()
+    except (OSError, StopIteration):  # not Linux: the processor's family will do
+        return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _commit() -> str | None:
+    """Of the repository that this is run from; None if it is installed."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    words += ["--exclude=*"]  # tags
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
 
 
 def _version(package: str) -> str | None:

@@ -37,7 +37,7 @@ def same(found, expected):
     jax.tree.map(check, found, expected)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(kernels)
 @pytest.mark.parametrize("name", FORMS)
 def test_dense_undoes_each_form(name, kernel):

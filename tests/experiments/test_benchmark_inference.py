@@ -1,6 +1,7 @@
 """The forms of a trained network; and a table that is arithmetic on measurements."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -32,7 +33,7 @@ def test_all_forms_of_a_run_have_the_same_logits(trained):
     assert list(found) == list(FORMS)
     images = np.random.default_rng(0).uniform(size=(4, *IMAGE)).astype(np.float32)
     like = LeNet5().init(jax.random.key(0), images)
-    variables = RunDirectory(trained).load_model("model", like)
+    variables = RunDirectory(Path(trained)).load_model("model", like)
     expected: Any = LeNet5().apply(variables, images)
     for name, form in found.items():
         if name != "unpruned":

@@ -36,6 +36,8 @@ DEFAULTS = {
     "prune_where": "dense",
     "regrow": True,
     "prune": True,
+    "sparsity": None,
+    "sparsity_schedule": None,
     "standardize": False,
     "seed": 0,
     "train_size": None,
@@ -84,6 +86,8 @@ WORDS: list[tuple[str, str, Any]] = [
     ("--no-regrow", "regrow", False),
     ("--prune", "prune", True),
     ("--no-prune", "prune", False),
+    ("--sparsity 0.98", "sparsity", 0.98),
+    *[(f"--sparsity-schedule {n}", "sparsity_schedule", n) for n in ("cubic", "once")],
     ("--standardize", "standardize", True),
     ("--seed 7", "seed", 7),
     ("--train-size 100", "train_size", 100),
@@ -240,6 +244,7 @@ OUT_OF_RANGE = [
         for value in (NAN, INF)
     ],
     *[("momentum", value) for value in (-0.1, 1.0, NAN)],
+    *[("sparsity", value) for value in (-0.1, 1.1, NAN)],
     *[("l1_at_zero", value) for value in (-1.1, 1.1, NAN)],
     *[("weights", value) for value in ((-0.1, 1.0), (1.0, NAN), (INF, 1.0))],
 ]
@@ -297,6 +302,18 @@ def test_options_an_optimizer_does_not_take(name, value, optimizer):
     )
     with pytest.raises(ConfigError, match=message):
         resolve(config, "mnist")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparsity": 0.9, "prune": False}, r"--sparsity asks .* --no-prune for none"),
+        ({"sparsity_schedule": "once"}, r"--sparsity-schedule says how --sparsity is"),
+    ],
+)
+def test_magnitude_pruning_that_is_half_asked_for(options, message):
+    with pytest.raises(ConfigError, match=message):
+        resolve(Config(**options), "mnist")
 
 
 def test_fixed_weights_leave_nothing_to_normalize():

@@ -43,7 +43,7 @@ def test_as_on_one_device(name, numbers):
 @pytest.mark.parametrize(
     ("name", "networks", "devices", "rows", "size"),
     [
-        ("small", 4, 2, 4, 8),
+        pytest.param("small", 4, 2, 4, 8, marks=pytest.mark.slow),
         # Two at a time: the last is trained twice.
         pytest.param("small", 3, 4, 4, 8, marks=pytest.mark.slow),
         pytest.param("normalised", 4, 2, 4, 8, marks=pytest.mark.slow),

@@ -235,6 +235,23 @@ def test_threshold_and_regrow():
     assert zeros[True][-1] < zeros[False][-1]
 
 
+@pytest.mark.parametrize("schedule", ["cubic", "once"])
+def test_magnitude_pruning(schedule):
+    """At the end the sparsity asked for; with once, nothing before the middle."""
+    config = resolved(sparsity=0.5, sparsity_schedule=schedule)
+    steps = EPOCHS * STEPS_PER_EPOCH
+    by_hand = {
+        "once": bopt.prune_to(0.5, start=steps // 2, stop=steps // 2 + 1),
+        "cubic": bopt.prune_to(bopt.cubic_sparsity(0.5, 3 * steps // 4)),
+    }
+    found = trajectory(compose(config, STEPS_PER_EPOCH))
+    whole = optax.chain(BY_HAND["madam"], by_hand[schedule])
+    assert_same(found, trajectory(whole))
+    shares = [np.mean(np.asarray(params["kernel"]) == 0) for params, _ in found]
+    assert shares[-1] == 0.5
+    assert (shares[steps // 2 - 1] == 0) == (schedule == "once")
+
+
 @pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_without_pruning_there_is_no_mask_and_no_zero(optimizer):
     optimizer = compose(resolved(optimizer=optimizer, prune=False), STEPS_PER_EPOCH)

@@ -50,7 +50,9 @@ def test_so_do_networks_with_statistics_and_dropout():
             assert_close(result, alone("normalised", network))
 
 
-@pytest.mark.parametrize("name", ["linear", "normalised"])
+@pytest.mark.parametrize(
+    "name", ["linear", pytest.param("normalised", marks=pytest.mark.slow)]
+)
 def test_an_accelerator_would_give_the_same(name, monkeypatch):
     """There, `jax.vmap` takes them all at once."""
     at_once = functools.partial(over_networks, at_once=True)

@@ -100,7 +100,9 @@ class Killed(BaseException):
     """Nothing catches it, as nothing catches kill -9."""
 
 
-@pytest.mark.parametrize("words", ["", "--seeds 2"])
+@pytest.mark.parametrize(
+    "words", ["", pytest.param("--seeds 2", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_line_without_its_checkpoint_is_written_again(call, words, tmp_path, wholes):
     """Killed between the two: the row would be there twice."""
@@ -242,9 +244,8 @@ def test_two_runs_in_one_directory(way, begun, tmp_path, capsys):
 FRONT = f"{WORDS} --train-size 64 --parallel 2 --budget 5 --smallest 1e-3 --save all"
 
 
-@pytest.mark.parametrize(
-    "search", ["grid", pytest.param("continuation", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow  # whole batches, in the fast tier: test_front_resume
+@pytest.mark.parametrize("search", ["grid", "continuation"])
 def test_a_front_that_stops_in_the_middle_of_a_batch(search, tmp_path, monkeypatch):
     """And in its final training (the continuation has no knee); nothing is trained
     twice."""

@@ -80,7 +80,9 @@ def test_the_config(finished):
     assert config["sizes"] == {"train": 300, "validation": 143, "test": 360}
     assert config["versions"]["jax"] == jax.__version__
     assert set(config["versions"]) >= {"python", "bopt-jax", "jaxlib", "flax", "optax"}
-    assert set(config["device"]) == {"platform", "kind", "count"}
+    assert set(config["device"]) == {
+        *("platform", "kind", "count", "processor", "cores")
+    }
 
 
 def test_the_first_line_is_before_training(finished):
@@ -195,6 +197,7 @@ def test_without_a_terminal_a_line_an_epoch_and_the_table(finished):
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_on_a_terminal_a_progress_bar(tmp_path):
     master, slave = pty.openpty()
     words = f"--dataset digits --train-size 300 --epochs 4 --out {tmp_path / 'run'}"

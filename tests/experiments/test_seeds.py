@@ -95,6 +95,7 @@ def test_readers_take_the_run_and_each_seed(path, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_a_new_run_starts_from_a_run_with_seeds(path, tmp_path):
     words = f"{WORDS.replace('--epochs 2', '--epochs 0')} --no-figures"
     assert small(f"{words} --init-from {path} --out {tmp_path / 'one'}") == 0

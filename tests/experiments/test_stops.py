@@ -12,7 +12,11 @@ ENDLESS = "--dataset digits --train-size 64 --epochs 100000 --out"
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "code"),
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_stops_between_two_pieces_of_work(number, code, tmp_path):
     path = tmp_path / "run"
@@ -32,6 +36,7 @@ def test_a_signal_stops_between_two_pieces_of_work(number, code, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit")
 def test_a_file_that_may_not_grow(tmp_path):
     """A full disk in the midst of a run: here metrics.jsonl reaches a limit."""

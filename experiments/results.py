@@ -1,0 +1,126 @@
+"""What finished runs came to, read from their directories, and how runs differ."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.option_checks import MULTI_GRADIENT
+from experiments.reproduce import PARTS
+from experiments.run_directory import read_json
+
+
+class Mean(NamedTuple):
+    """A figure over seeds.
+
+    Attributes:
+      mean: over them.
+      deviation: their sample standard deviation; 0 of one.
+      seeds: how many.
+
+    Example:
+      >>> from experiments.results import Mean
+      >>> Mean(0.99, 0.001, 3).seeds
+      3
+    """
+
+    mean: float
+    deviation: float
+    seeds: int
+
+
+class Difference(NamedTuple):
+    """How a figure differs between two runs.
+
+    Attributes:
+      value: the first's mean less the second's.
+      errors: two standard errors of it.
+      verdict: 1 or -1 where the value exceeds that, 0 where it does not; None if one
+        of the two has one seed, so that nothing can be said.
+
+    Example:
+      >>> from experiments.results import Difference
+      >>> Difference(0.1, 0.2, 0).verdict
+      0
+    """
+
+    value: float
+    errors: float
+    verdict: int | None
+
+
+class Result(NamedTuple):
+    """A run as its directory has it: `name`, `path`, `config`, `summary`.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from experiments.results import Result
+      >>> Result("adam", Path("runs/adam"), {"prune": True}, {}).name
+      'adam'
+    """
+
+    name: str
+    path: Path
+    config: dict[str, Any]
+    summary: dict[str, Any]
+
+    def mean(self, key: str) -> Mean:
+        """A figure of the summary."""
+        seeds = len(self.summary.get("seeds", [0]))
+        deviation = self.summary.get("deviation", {}).get(key, 0.0)
+        return Mean(_number(self.summary[key]), _number(deviation), seeds)
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was pruned while it was trained."""
+        return self.config["prune"]
+
+    @property
+    def multi_gradient(self) -> bool:
+        """Whether it is of the paper's kind: multi-gradient steps and pruning."""
+        return self.pruned and self.config["optimizer"] in MULTI_GRADIENT
+
+
+def difference(first: Mean, second: Mean) -> Difference:
+    """Compares two means by Welch's standard error.
+
+    Example:
+      >>> from experiments.results import Mean, difference
+      >>> difference(Mean(5.0, 1.0, 2), Mean(2.0, 1.0, 2))
+      Difference(value=3.0, errors=2.0, verdict=1)
+    """
+    value = first.mean - second.mean
+    variance = sum(x.deviation**2 / x.seeds for x in (first, second))
+    errors = 2 * math.sqrt(variance)
+    if min(first.seeds, second.seeds) < 2 or not math.isfinite(value):
+        return Difference(value, errors, None)
+    verdict = 0 if abs(value) <= errors else int(math.copysign(1, value))
+    return Difference(value, errors, verdict)
+
+
+def results(folder: Path) -> Iterator[Result]:
+    """Reads all runs in a folder, at any depth, finished or not: those of
+    `experiments.reproduce` in its order, then others by name.
+
+    Of a run with several seeds, that is the one that has their means.
+
+    Example:
+      >>> from pathlib import Path
+      >>> from experiments.results import results
+      >>> list(results(Path("nowhere")))
+      []
+    """
+    order = [Path(part, run) for part, own in PARTS.items() for run in own.runs]
+
+    def place(path: Path) -> tuple[int, Path]:
+        last = Path(*path.parts[-2:])
+        return order.index(last) if last in order else len(order), path
+
+    paths = {file.parent for file in folder.rglob("config.json")}
+    for path in sorted((x for x in paths if x.parent not in paths), key=place):
+        config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
+        yield Result(path.name, path, config, summary)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
