@@ -302,8 +302,9 @@ def _device_info() -> str:
     device = jax.devices()[0]
     return (
         f"{device.platform}: {device.device_kind} x {jax.device_count()}; "
-        f"{records.processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, "
-        f"jax {jax.__version__}, optax {optax.__version__}"
+        f"{records.processor()}, {os.cpu_count()} cores; "
+        f"Python {platform.python_version()}, jax {jax.__version__}, "
+        f"optax {optax.__version__}"
     )
 
 

@@ -240,7 +240,7 @@ def _fronts(own: Sequence[Result]) -> list[str]:
         *_table(header, rows),
         "",
         "Hypervolume: of test error and share of dense weights left, in the box up to "
-        f"({error:g}, {share:g}), as a share of it; of all trainings. Knee: of the criterion "
+        f"({error:g}, {share:g}), as a share of it; of all trainings. Knee: by "
         f"{own[0].summary['knee']}, trained again for the full number of epochs, one "
         "seed. Continuation goes on from network to network: a warm-started l1 path, "
         "of far fewer epochs.",
