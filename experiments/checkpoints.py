@@ -31,6 +31,7 @@ from experiments.run_directory import (
     described,
     nulled,
     quiet_orbax,
+    reason,
 )
 
 FORMAT = 1  # of what is written; what earlier versions wrote is read, too
@@ -185,9 +186,8 @@ class Checkpoints:
             except RunDirectoryError:
                 raise
             except Exception as error:  # there is no end of what Orbax raises
-                reason = str(error).strip().splitlines() or [type(error).__name__]
                 name = self._path / str(step)
-                say(self._console, f"Checkpoint {name} is damaged: {reason[0]}")
+                say(self._console, f"Checkpoint {name} is damaged: {reason(error)}")
                 continue
             if step != steps[0]:
                 say(self._console, f"The one before is used, of step {step}.")
@@ -249,10 +249,9 @@ class Checkpoints:
             # process, which JAX will name.
             if isinstance(error, ValueError) and "writ" not in str(error):
                 raise
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
             raise RunDirectoryError(
-                f"Cannot write {self._path}: {reason}. The checkpoints before are "
-                "intact; free some room, and go on with --resume."
+                f"Cannot write {self._path}: {reason(error)}. The checkpoints before "
+                "are intact; free some room, and go on with --resume."
             ) from error
 
 

@@ -9,11 +9,15 @@ processes, the first writes; models are written by all together.
 import contextlib
 import datetime
 import glob
+import io
 import json
 import logging
 import math
 import os
+import re
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -226,11 +230,23 @@ class RunDirectory:
             raise self._not_written(path, error) from error
 
     def _not_written(self, path: Path, error: Exception) -> RunDirectoryError:
-        reason = getattr(error, "strerror", None) or error
         return RunDirectoryError(
-            f"Cannot write {path}: {reason}. The epochs finished before are "
+            f"Cannot write {path}: {reason(error)}. The epochs finished before are "
             f"intact in {self.path}; free some room or choose another --out."
         )
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in a line, without TensorStore's long specification.
+
+    Example:
+      >>> from experiments.run_directory import reason
+      >>> reason(ValueError("No space left [tensorstore_spec='{...}']"))
+      'No space left'
+    """
+    text = getattr(error, "strerror", None) or str(error).strip()
+    line = (text.splitlines() or [type(error).__name__])[0]
+    return re.split(r" \[(?:tensorstore_spec|os_error_code)=", line)[0]
 
 
 def described(tree: Any) -> dict[str, list[Any]]:
@@ -274,21 +290,45 @@ optimizer: it has int32[2] as w; expected nothing.
             )
 
 
+class _OfPython(io.TextIOBase):
+    """A stream without what threads write that Python did not start: TensorStore's,
+    which say of a full disk, in tracebacks, that a loop is closed."""
+
+    def __init__(self, stream: Any):
+        self._stream, self.dropped = stream, False
+
+    def write(self, text: str) -> int:
+        if threading.current_thread().name.startswith("Dummy-"):
+            self.dropped = True
+            return len(text)
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+def _not_orbax(record: logging.LogRecord) -> bool:
+    return "orbax" not in record.getMessage()
+
+
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """Keeps what Orbax logs from the user: of a full disk, tracebacks by the hundred
-    lines, which are said in one. TensorStore prints its own from other threads."""
-    logs = [logging.getLogger(name) for name in ("absl", "asyncio")]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.CRITICAL + 1)
-    hook, sys.excepthook = sys.excepthook, lambda *_: None
+    """Keeps what Orbax and TensorStore print from the user: of a full disk, tracebacks
+    by the hundred lines, which are said in one."""
+    # For good: tasks that failed are told when they are collected, much later.
+    logging.getLogger("asyncio").addFilter(_not_orbax)
+    log = logging.getLogger("absl")
+    level, stream = log.level, _OfPython(sys.stderr)
+    log.setLevel(logging.CRITICAL + 1)
     try:
-        yield
+        with contextlib.redirect_stderr(stream):
+            try:
+                yield
+            finally:
+                if stream.dropped:
+                    time.sleep(0.2)  # more are on their way
     finally:
-        sys.excepthook = hook
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
+        log.setLevel(level)
 
 
 class Run(NamedTuple):
