@@ -307,8 +307,8 @@ class _OfPython(io.TextIOBase):
         self._stream.flush()
 
 
-def _not_orbax(record: logging.LogRecord) -> bool:
-    return "orbax" not in record.getMessage()
+def _retrieved(record: logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()
 
 
 @contextlib.contextmanager
@@ -316,7 +316,7 @@ def quiet_orbax() -> Iterator[None]:
     """Keeps what Orbax and TensorStore print from the user: of a full disk, tracebacks
     by the hundred lines, which are said in one."""
     # For good: tasks that failed are told when they are collected, much later.
-    logging.getLogger("asyncio").addFilter(_not_orbax)
+    logging.getLogger("asyncio").addFilter(_retrieved)
     log = logging.getLogger("absl")
     level, stream = log.level, _OfPython(sys.stderr)
     log.setLevel(logging.CRITICAL + 1)
