@@ -1,0 +1,136 @@
+"""The page of results: its statements on runs of known figures, and the kept page."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import experiments
+from experiments.report import main, report
+from experiments.run_directory import RunDirectoryError
+
+KEPT = Path(experiments.__file__).parent / "results"
+PUBLISHED = (
+    Path(__file__).parents[3] / "shared/reference/fig4b_accuracy_vs_nonzeros.csv"
+)
+EPOCH = {
+    "epoch": 0,
+    "objectives": [1.0, 2.0],
+    "weights": [0.5, 0.5],
+    "nonzeros": {"Dense_0": 9},
+    **{
+        f"{split}_{name}": 0.5
+        for split in ("train", "validation", "test")
+        for name in ("accuracy", "cross_entropy")
+    },
+}
+
+
+def run(path: Path, accuracy, left, deviation=0.001, seeds=3, **options) -> None:
+    """A run directory as an experiment writes it, of these figures."""
+    path.mkdir(parents=True)
+    config = {
+        "experiment": "mnist_lenet",
+        "optimizer": path.name.partition("-")[0],
+        "prune": not path.name.endswith("unpruned"),
+        **{"epochs": 30, "batch_size": 32, "seeds": seeds, "data_source": "files"},
+        **{"dataset_title": "MNIST", "dataset_found": "mnist"},
+        **{"device": {"kind": "cpu"}, "versions": {"jax": "0.10", "commit": None}},
+    }
+    summary = {
+        **{"test_accuracy": accuracy, "nonzero_dense": left, "l1": 5.0},
+        **{"test_cross_entropy": 0.1, "dense_sparsity": 0.9, "total_sparsity": 0.8},
+        **{"seconds_total": 60.0, "finished": True},
+    }
+    if seeds > 1:
+        deviations = {"test_accuracy": deviation, "nonzero_dense": 10.0}
+        summary |= {"seeds": [*range(seeds)], "deviation": deviations}
+    files = {"config.json": config, "summary.json": summary | options}
+    for name, content in {**files, "metrics.jsonl": EPOCH}.items():
+        (path / name).write_text(json.dumps(content) + "\n")
+
+
+def cells(page: str, *starts: str) -> list[str]:
+    """The cells after these, of the one row that begins so."""
+    rows = [[x.strip() for x in line.split("|")[1:-1]] for line in page.splitlines()]
+    (found,) = (row for row in rows if row[: len(starts)] == [*starts])
+    return found[len(starts) :]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "left", "outcome"),
+    [
+        (0.97, 1000, "wins"),
+        (0.98, 2000, "wins"),
+        (0.99, 1000, "loses"),
+        (0.98, 500, "loses"),
+        (0.99, 2000, "trades one for the other"),
+        (0.97, 500, "trades one for the other"),
+        (0.9805, 1005, "does not differ"),
+    ],
+)
+def test_the_papers_method_against_another(accuracy, left, outcome, tmp_path):
+    """Two standard errors are 0.16 points, and 16 weights."""
+    run(tmp_path / "madam", 0.98, 1000)
+    run(tmp_path / "adam", accuracy, left)
+    page = report(tmp_path).read_text()
+    assert cells(page, "madam", "adam")[-1] == outcome
+    lost = "madam to adam" if outcome == "loses" else "nowhere in this table"
+    assert f"\nWhere it loses: {lost}.\n" in page
+
+
+def test_what_the_page_says_of_each_run(tmp_path):
+    run(tmp_path / "adam", 0.9876, 1234)
+    run(tmp_path / "adam-unpruned", 0.99, 58_920, seeds=1)
+    run(tmp_path / "smgd", 0.98, 1000, finished=False)
+    page = report(tmp_path).read_text()
+    assert cells(page, "adam", "98.76 ± 0.10") == [
+        *("0.1000 ± 0.0000", "5.0 ± 0.0", "1,234 ± 10"),
+        *("90.00 ± 0.00", "80.00 ± 0.00", "60"),
+    ]
+    assert cells(page, "adam-unpruned")[0] == "99.00"
+    assert cells(page, "adam", "-0.24 (one seed)") == ["-57,686 (one seed)"]
+    assert "\n- Not finished, and so left out: smgd.\n" in page
+    assert "| smgd |" not in page
+    assert "\n- Device: kind cpu.\n- Versions: jax 0.10.\n" in page
+    for line in page.splitlines():
+        if line.startswith("!"):
+            assert (tmp_path / line.partition("(")[2][:-1]).stat().st_size > 10_000
+
+
+def test_differences_within_two_standard_errors_are_none(tmp_path):
+    run(tmp_path / "adam", 0.9811, 1000)
+    run(tmp_path / "adam-unpruned", 0.98, 1000)
+    page = report(tmp_path).read_text()
+    told = ["+0.11 ± 0.16: no difference", "+0 ± 16: no difference"]
+    assert cells(page, "adam", *told) == []
+
+
+def test_nothing_to_report(tmp_path, capsys):
+    run(tmp_path / "smgd", 0.98, 1000, finished=False)
+    with pytest.raises(RunDirectoryError, match="holds no finished run"):
+        report(tmp_path)
+    assert main([str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} holds no finished run.\n"
+
+
+def test_published_networks(tmp_path):
+    run(tmp_path / "runs" / "adam", 0.98, 1000)
+    file = tmp_path / "published.csv"
+    file.write_text("test_accuracy,nonzero_dense\n0.99,2000\n0.98,500\n")
+    assert main([str(tmp_path / "runs"), "--compare", str(file)]) == 0
+    page = (tmp_path / "runs" / "RESULTS.md").read_text()
+    assert page.endswith("most accurate has 99.00 % and 2,000 dense weights left.\n")
+
+
+def test_the_kept_page_is_what_the_command_writes(tmp_path):
+    """But for the published networks, whose file a user may not have."""
+    shutil.copytree(KEPT, tmp_path / "results")
+    kept = (KEPT / "RESULTS.md").read_text()
+    there = PUBLISHED.is_file()
+    page = report(tmp_path / "results", PUBLISHED if there else None).read_text()
+    last = "\n## Published networks"
+    assert page == (kept if there else kept.partition(last)[0])
+    for file in KEPT.rglob("*.png"):
+        assert (tmp_path / "results" / file.relative_to(KEPT)).stat().st_size > 10_000

@@ -1,0 +1,68 @@
+"""How runs differ, over seeds; and which runs a folder holds."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.results import Mean, difference, results
+
+numbers = st.floats(-1e6, 1e6)
+means = st.builds(Mean, numbers, st.floats(0, 1e3), st.integers(2, 9))
+
+
+@given(means, means)
+def test_two_standard_errors_decide(first, second):
+    found = difference(first, second)
+    squares = [mean.deviation**2 / mean.seeds for mean in (first, second)]
+    assert found.value == first.mean - second.mean
+    assert found.errors == pytest.approx(2 * math.sqrt(sum(squares)))
+    expected = 0 if abs(found.value) <= found.errors else (1 if found.value > 0 else -1)
+    assert found.verdict == expected
+    assert difference(second, first).verdict == -expected
+
+
+@given(means, numbers)
+def test_of_one_seed_nothing_is_said(first, value):
+    alone = Mean(value, 0.0, 1)
+    assert difference(first, alone).verdict is None
+    assert difference(alone, first).verdict is None
+
+
+def test_a_run_that_diverged_is_not_better_or_worse():
+    assert difference(Mean(math.nan, 1.0, 3), Mean(0.0, 1.0, 3)).verdict is None
+
+
+def written(path: Path, **config) -> None:
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(config))
+
+
+def test_the_runs_of_a_folder(tmp_path):
+    """Those of the paper first, as reproduce orders them; of several seeds, their
+    means; one that has not even begun has no summary."""
+    for name in ("a", "mnist/madam", "mnist/sgd", "mnist/sgd/seed-0", "b/c"):
+        written(tmp_path / name, name=name)
+    (tmp_path / "a" / "summary.json").write_text('{"finished": true}')
+    found = list(results(tmp_path))
+    names = [result.config["name"] for result in found]
+    assert names == ["mnist/sgd", "mnist/madam", "a", "b/c"]
+    assert [result.summary for result in found] == [{}, {}, {"finished": True}, {}]
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"l1": 2.0}, Mean(2.0, 0.0, 1)),
+        ({"l1": None}, Mean(math.nan, 0.0, 1)),
+        ({"l1": 2.0, "seeds": [0, 1], "deviation": {"l1": 0.5}}, Mean(2.0, 0.5, 2)),
+    ],
+)
+def test_a_figure_of_a_summary(summary, expected, tmp_path):
+    written(tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    (result,) = results(tmp_path)
+    assert result.mean("l1") == pytest.approx(expected, nan_ok=True)
