@@ -40,6 +40,7 @@ def short():
     return {"mnist": PARTS["mnist"]._replace(smoke=words, runs=runs)}
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(short, tmp_path, capsys):
     options = Options(str(tmp_path / "all"), seeds=2, smoke=True)
     assert reproduce.reproduce(short, options) == 0
