@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments import benchmark, figures
+from experiments import benchmark, figures, report, reproduce
 from experiments.cifar_vgg import VggConfig
 from experiments.config import Config, parse
 from experiments.front_options import LenetFront
@@ -59,6 +59,8 @@ def test_commands_are_understood(command):
         "figures": figures.Options,
         "benchmark": benchmark.Options,
         "pareto_front": LenetFront,
+        "reproduce": reproduce.Options,
+        "report": report.Options,
     }
     if "--help" in words:
         with pytest.raises(SystemExit, match=r"^0$"):
