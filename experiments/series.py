@@ -106,6 +106,8 @@ class Series:
         config = self._config
         search, key = make_search(config), jax.random.key(config.seed)
         assert config.budget is not None
+        for point in self.front:  # killed before it removed them
+            remove(self._directory.path / "checkpoints" / point.name)
         level = 0
         while level <= config.levels:
             before = Front(point for point in self.front if point.level < level)

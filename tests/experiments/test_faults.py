@@ -133,7 +133,7 @@ def test_the_real_programs(program, words, steps, times, tmp_path):
 def test_a_front(tmp_path):
     """On two devices; in the search, and in the final training."""
     env = {"JAX_NUM_CPU_DEVICES": "2", "XLA_FLAGS": ""}
-    words = f"{fronts.WORDS} --search dichotomic --budget 6 --epochs 30"
+    words = f"{fronts.WORDS} --search grid --budget 6 --epochs 30"
     words += " --final-epochs 40 --save all"
     whole, path = tmp_path / "whole", tmp_path / "run"
     code, _, err = finish(start(fronts.PROGRAM, f"{words} --out {whole}", env=env))
@@ -142,6 +142,7 @@ def test_a_front(tmp_path):
     losses = killed(fronts.PROGRAM, words, path, [*moments, writing(3)], env)
     assert len(losses) >= 3  # of 7: a loaded machine looks too late at times
     assert fronts.table(path) == fronts.table(whole)
+    assert read(whole).summary["final"]
     assert results(path, False) == results(whole, False)
     assert [folder.name for folder in (path / "checkpoints").iterdir()] == ["final"]
     ends = [newest(p / "checkpoints" / "final") / "state" for p in (path, whole)]
