@@ -37,9 +37,9 @@ def arrays(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
     return [(str(leaf.dtype), leaf.shape, leaf.tobytes()) for leaf in leaves]
 
 
-def newest(path: Path) -> Path:
+def newest(path: Path, folder: str = "checkpoints") -> Path:
     """The folder of the last checkpoint."""
-    folders = (path / "checkpoints").iterdir()
+    folders = (path / folder).iterdir()
     sound = [folder for folder in folders if folder.name.isdigit()]  # else damaged
     return max(sound, key=lambda folder: int(folder.name))
 

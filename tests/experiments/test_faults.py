@@ -145,7 +145,7 @@ def test_a_front(tmp_path):
     assert read(whole).summary["final"]
     assert results(path, False) == results(whole, False)
     assert [folder.name for folder in (path / "checkpoints").iterdir()] == ["final"]
-    ends = [newest(p / "checkpoints" / "final") / "state" for p in (path, whole)]
+    ends = [newest(p, "checkpoints/final") / "state" for p in (path, whole)]
     assert arrays(ends[0]) == arrays(ends[1])
     for folder in (whole / "networks").iterdir():
         assert arrays(folder) == arrays(path / "networks" / folder.name)
