@@ -202,7 +202,8 @@ def _line(
 
 
 def _name(run: Run) -> str:
-    return f"{run.path.name} ({_subject(run)})"
+    subject, name = _subject(run), run.path.name
+    return subject if name == run.config["optimizer"] else f"{name} ({subject})"
 
 
 def _subject(run: Run) -> str:

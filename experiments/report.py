@@ -88,8 +88,8 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
         lines += _trainings(own)
         lines += _figures(own, fronts, published, title, folder / "figures" / name)
     lines += _origins(found, folder)
-    if published:
-        lines += _published(published)
+    if compare:
+        lines += _published(published, Path(compare))
     try:
         (folder / "RESULTS.md").write_text("\n".join(lines) + "\n")
     except OSError as error:
@@ -270,15 +270,18 @@ def _origins(found: Sequence[Result], folder: Path) -> list[str]:
     return lines
 
 
-def _published(published: Sequence[tuple[float, float]]) -> list[str]:
+def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str]:
     accuracy, left = max(published)
+    said = [
+        line[1:].strip() for line in file.read_text().splitlines() if line[:1] == "#"
+    ]
     return [
         "",
         "## Published networks",
         "",
-        f"The figure shows {len(published)} networks beside ours that the reader gave "
-        f"with --compare; the most accurate has {100 * accuracy:.2f} % and {left:,.0f} "
-        "dense weights left.",
+        f"The figure shows {len(published)} of them beside ours; the most accurate has "
+        f"{100 * accuracy:.2f} % and {left:,.0f} dense weights left.",
+        *(["", "Source: " + " ".join(said)] if said else []),
     ]
 
 
@@ -329,21 +332,35 @@ def _tradeoff(
             capsize=2,
             label=x.name,
         )
+    there, others = _around(pairs), None
     if published:
         accuracies, lefts = zip(*published, strict=True)
-        x, y = np.array(lefts), 100 * np.array(accuracies)
-        axes.plot(x, y, "kx", ms=5, label="published", zorder=0)
-    x = np.array([left.mean for left, _ in pairs])
-    y = np.array([accuracy.mean for _, accuracy in pairs])
-    near = front_axes.near_best(y)
-    front_axes.limit(axes, (x[near], 100 * y[near]), log_x=True)
-    words = front_axes.unseen(axes, (x, 100 * y))
+        others = np.array(lefts), 100 * np.array(accuracies)
+        axes.plot(*others, "kx", ms=5, label="published", zorder=0)
+        there = np.append(there[0], others[0]), np.append(there[1], others[1])
+    near = front_axes.near_best(there[1] / 100)
+    front_axes.limit(axes, front_axes.chosen(there, near), log_x=True)
+    means = [[x.mean for x in column] for column in zip(*pairs, strict=True)]
+    words = front_axes.unseen(
+        axes, (np.array(means[0]), 100 * np.array(means[1])), others
+    )
     axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
     axes.set_xlabel("dense weights left")
     axes.set_ylabel("test accuracy (%)")
     tidy(axes)
     front_axes.legend_below(figure, [axes])
     return save(figure, file)
+
+
+def _around(pairs: Sequence[tuple[Mean, Mean]]) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the error bars: dense weights left, and accuracies in per cent."""
+    ends = [
+        (left.mean + sign * left.deviation, accuracy.mean + sign * accuracy.deviation)
+        for left, accuracy in pairs
+        for sign in (-1, 1)
+    ]
+    lefts, accuracies = np.array(ends).T
+    return lefts, 100 * accuracies
 
 
 @dataclasses.dataclass(frozen=True)

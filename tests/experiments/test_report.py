@@ -58,26 +58,30 @@ def cells(page: str, *starts: str) -> list[str]:
     return found[len(starts) :]
 
 
-@pytest.mark.parametrize(
-    ("accuracy", "left", "outcome"),
-    [
-        (0.97, 1000, "wins"),
-        (0.98, 2000, "wins"),
-        (0.99, 1000, "loses"),
-        (0.98, 500, "loses"),
-        (0.99, 2000, "trades one for the other"),
-        (0.97, 500, "trades one for the other"),
-        (0.9805, 1005, "does not differ"),
-    ],
-)
-def test_the_papers_method_against_another(accuracy, left, outcome, tmp_path):
+OUTCOMES = {
+    "adam-0": (0.97, 1000, "wins"),
+    "adam-1": (0.98, 2000, "wins"),
+    "adam-2": (0.99, 1000, "loses"),
+    "adam-3": (0.98, 500, "loses"),
+    "adam-4": (0.99, 2000, "trades one for the other"),
+    "adam-5": (0.97, 500, "trades one for the other"),
+    "adam-6": (0.9805, 1005, "does not differ"),
+}
+
+
+def test_the_papers_method_against_others(tmp_path):
     """Two standard errors are 0.16 points, and 16 weights."""
     run(tmp_path / "madam", 0.98, 1000)
-    run(tmp_path / "adam", accuracy, left)
+    for name, (accuracy, left, _) in OUTCOMES.items():
+        run(tmp_path / name, accuracy, left)
     page = report(tmp_path).read_text()
-    assert cells(page, "madam", "adam")[-1] == outcome
-    lost = "madam to adam" if outcome == "loses" else "nowhere in this table"
-    assert f"\nWhere it loses: {lost}.\n" in page
+    for name, (_, _, outcome) in OUTCOMES.items():
+        assert cells(page, "madam", name)[-1] == outcome
+    assert "\nWhere it loses: madam to adam-2; madam to adam-3.\n" in page
+    (tmp_path / "adam-2" / "config.json").unlink()
+    (tmp_path / "adam-3" / "config.json").unlink()
+    page = report(tmp_path).read_text()
+    assert "\nWhere it loses: nowhere in this table.\n" in page
 
 
 def test_what_the_page_says_of_each_run(tmp_path):
@@ -118,10 +122,13 @@ def test_nothing_to_report(tmp_path, capsys):
 def test_published_networks(tmp_path):
     run(tmp_path / "runs" / "adam", 0.98, 1000)
     file = tmp_path / "published.csv"
-    file.write_text("test_accuracy,nonzero_dense\n0.99,2000\n0.98,500\n")
+    file.write_text("# Their page.\ntest_accuracy,nonzero_dense\n0.99,2000\n0.98,500\n")
     assert main([str(tmp_path / "runs"), "--compare", str(file)]) == 0
     page = (tmp_path / "runs" / "RESULTS.md").read_text()
-    assert page.endswith("most accurate has 99.00 % and 2,000 dense weights left.\n")
+    assert page.endswith(
+        "\n\nThe figure shows 2 of them beside ours; the most accurate has 99.00 % and "
+        "2,000 dense weights left.\n\nSource: Their page.\n"
+    )
 
 
 def test_the_kept_page_is_what_the_command_writes(tmp_path):
