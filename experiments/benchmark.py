@@ -241,7 +241,8 @@ def _inference(network: Network, options: Options, console: Console) -> None:
         times[batch] = _measure(runners, options.steps or 20, options.repeats)
     title = f"{network.title} of {options.run}"
     table = benchmark_inference.table(found, times, title)
-    console.print(table, width=max(console.width, 96), crop=False)
+    console.width = max(console.width, 100)
+    console.print(table)
     console.print(benchmark_inference.verdict(times), highlight=False, soft_wrap=True)
 
 
