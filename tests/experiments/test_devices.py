@@ -125,7 +125,9 @@ def test_a_run_goes_on_with_other_devices(tmp_path, capsys):
     capsys.readouterr()
     assert small(f"--resume {path}") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"Begun with device \{.*'count': 8\}, now \{.*'count': 1\}", said)
+    assert re.search(
+        r"Begun with device \{.*'count': 8,.*\}, now \{.*'count': 1,", said
+    )
     assert read(path).summary["finished"]
     np.testing.assert_allclose(
         rows_of(path), rows_of(tmp_path / "whole"), rtol=1e-4, atol=1e-6
