@@ -232,10 +232,6 @@ def _pruning(
             )
         _check_updates(name, state.mask, updates, params)
         step = state.step
-        always = (every, start, stop) == (1, 0, None)
-        due = (step >= start) & ((step - start) % every == 0)
-        if stop is not None:
-            due &= step < stop
 
         def magnitude(mask, update, param):
             if _is_masked(mask):
@@ -255,9 +251,12 @@ def _pruning(
         masks, structure = jax.tree.flatten(state.mask)
         magnitudes = jax.tree.map(magnitude, *trees, is_leaf=_is_masked)
         magnitudes = jax.tree.leaves(magnitudes)
-        if always:  # quicker to compile, and outside of jit
+        if (every, start, stop) == (1, 0, None):  # quicker to compile, and without jit
             masks = new_mask(masks, magnitudes, step)
         else:
+            due = (step >= start) & ((step - start) % every == 0)
+            if stop is not None:
+                due &= step < stop
             masks = jax.lax.cond(
                 due, lambda: new_mask(masks, magnitudes, step), lambda: masks
             )

@@ -12,6 +12,7 @@ import jax
 from rich import box
 from rich.table import Table
 
+from experiments.benchmark_step import ratio
 from experiments.config import Config, resolve
 from experiments.data import Dataset
 from experiments.networks import data_devices
@@ -122,11 +123,8 @@ def table(times: dict[str, list[float]], steps_per_epoch: int, title: str) -> Ta
         result.add_column(column, justify="right")
     one = next(iter(times.values()))
     for name, values in times.items():
-        ratio = statistics.median(
-            alone / value for value, alone in zip(values, one, strict=True)
-        )
         speed = steps_per_epoch / statistics.median(values) * 1e3
-        result.add_row(name, f"{speed:,.1f}", f"{ratio:.2f}")
+        result.add_row(name, f"{speed:,.1f}", f"{ratio(one, values):.2f}")
     return result
 
 

@@ -9,6 +9,7 @@ import jax
 from rich import box
 from rich.table import Table
 
+from experiments.benchmark_step import ratio
 from experiments.config import Config, resolve
 from experiments.data import Dataset
 from experiments.networks import Network
@@ -114,15 +115,12 @@ def table(
     alone = times[ALONE]
     for name, values in times.items():
         number = 1 if name == ALONE else int(name)
-        ratio = statistics.median(
-            value / one / number for value, one in zip(values, alone, strict=True)
-        )
         milliseconds = statistics.median(values) / steps_per_epoch / number
         own, added = memory[name], _added(memory, name)
         result.add_row(
             name,
             f"{milliseconds:.3f}",
-            f"{ratio:.2f}",
+            f"{ratio(values, alone) / number:.2f}",
             "-" if own is None else f"{own / 2**20:,.1f}",
             "-" if added is None else f"{added / 2**20:,.2f}",
         )

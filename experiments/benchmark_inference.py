@@ -13,6 +13,7 @@ from rich.table import Table
 
 from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
+from experiments.benchmark_step import ratio
 from experiments.run_directory import RunDirectory
 
 # The form -> what its table calls it; all but the first are of the run's network.
@@ -171,16 +172,10 @@ def table(
         for measured in times.values():
             cells += [
                 f"{statistics.median(measured[name]):.3f}",
-                f"{_ratio(measured, name):.2f}",
+                f"{ratio(measured[name], measured['unpruned']):.2f}",
             ]
         result.add_row(FORMS[name], *cells)
     return result
-
-
-def _ratio(measured: dict[str, list[float]], name: str) -> float:
-    """To the unpruned network, the median over repeats."""
-    pairs = zip(measured[name], measured["unpruned"], strict=True)
-    return statistics.median(own / other for own, other in pairs)
 
 
 def verdict(times: dict[int, dict[str, list[float]]]) -> str:
@@ -196,7 +191,7 @@ def verdict(times: dict[int, dict[str, list[float]]]) -> str:
         faster, others = [], []
         for name in measured:
             if name != "unpruned":
-                quick = _ratio(measured, name) <= 0.9
+                quick = ratio(measured[name], measured["unpruned"]) <= 0.9
                 (faster if quick else others).append(FORMS[name])
         named = [", ".join(names) or "none" for names in (faster, others)]
         lines.append(

@@ -2,7 +2,7 @@
 
 import functools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -137,6 +137,18 @@ def _runner(
     return run, plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
+def ratio(values: Sequence[float], reference: Sequence[float]) -> float:
+    """The median of the repeats' own ratios, which were measured side by side.
+
+    Example:
+      >>> from experiments.benchmark_step import ratio
+      >>> ratio([2.0, 3.0, 8.0], [1.0, 1.0, 2.0])
+      3.0
+    """
+    pairs = zip(values, reference, strict=True)
+    return statistics.median(value / other for value, other in pairs)
+
+
 def table(times: dict[str, list[float]], costs: dict[str, Cost], title: str) -> Table:
     """Milliseconds a step, ratios to the first row, and what else each row costs.
 
@@ -165,14 +177,11 @@ def table(times: dict[str, list[float]], costs: dict[str, Cost], title: str) -> 
         result.add_column(column, justify="right")
     reference = next(iter(times.values()))
     for name, values in times.items():
-        ratio = statistics.median(
-            value / base for value, base in zip(values, reference, strict=True)
-        )
         seconds, memory = costs[name]
         result.add_row(
             name,
             f"{statistics.median(values):.3f}",
-            f"{ratio:.2f}",
+            f"{ratio(values, reference):.2f}",
             f"{seconds:.1f}",
             "-" if memory is None else f"{memory / 2**20:,.0f}",
         )

@@ -318,49 +318,41 @@ def _tradeoff(
         order, grey = np.argsort(x), 0.45 + 0.4 * number / len(fronts)
         style: dict[str, Any] = {"color": f"{grey:.2f}", "lw": 1, "ms": 3, "zorder": 1}
         axes.plot(x[order], y[order], ".-", label=f"front: {front.name}", **style)
-    pairs = [(x.mean("nonzero_dense"), x.mean("test_accuracy")) for x in own]
-    for number, (x, (left, accuracy)) in enumerate(zip(own, pairs, strict=True)):
+    x, dx, y, dy = np.transpose(
+        [
+            [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
+            for run in own
+        ]
+    )
+    y, dy = 100 * y, 100 * dy
+    for number, run in enumerate(own):
         axes.errorbar(
-            left.mean,
-            100 * accuracy.mean,
-            xerr=left.deviation,
-            yerr=100 * accuracy.deviation,
+            x[number],
+            y[number],
+            xerr=dx[number],
+            yerr=dy[number],
             color=COLORS[number % len(COLORS)],
             marker=MARKERS[number // len(COLORS) * 3 % len(MARKERS)],
-            markerfacecolor=None if x.pruned else "white",
+            markerfacecolor=None if run.pruned else "white",
             linestyle="none",
             capsize=2,
-            label=x.name,
+            label=run.name,
         )
-    there, others = _around(pairs), None
+    around, others = (np.append(x - dx, x + dx), np.append(y - dy, y + dy)), None
     if published:
         accuracies, lefts = zip(*published, strict=True)
         others = np.array(lefts), 100 * np.array(accuracies)
         axes.plot(*others, "kx", ms=5, label="published", zorder=0)
-        there = np.append(there[0], others[0]), np.append(there[1], others[1])
-    near = front_axes.near_best(there[1] / 100)
-    front_axes.limit(axes, front_axes.chosen(there, near), log_x=True)
-    means = [[x.mean for x in column] for column in zip(*pairs, strict=True)]
-    words = front_axes.unseen(
-        axes, (np.array(means[0]), 100 * np.array(means[1])), others
-    )
+        around = np.append(around[0], others[0]), np.append(around[1], others[1])
+    near = front_axes.near_best(around[1] / 100)
+    front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
+    words = front_axes.unseen(axes, (x, y), others)
     axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
     axes.set_xlabel("dense weights left")
     axes.set_ylabel("test accuracy (%)")
     tidy(axes)
     front_axes.legend_below(figure, [axes])
     return save(figure, file)
-
-
-def _around(pairs: Sequence[tuple[Mean, Mean]]) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the error bars: dense weights left, and accuracies in per cent."""
-    ends = [
-        (left.mean + sign * left.deviation, accuracy.mean + sign * accuracy.deviation)
-        for left, accuracy in pairs
-        for sign in (-1, 1)
-    ]
-    lefts, accuracies = np.array(ends).T
-    return lefts, 100 * accuracies
 
 
 @dataclasses.dataclass(frozen=True)

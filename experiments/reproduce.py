@@ -58,6 +58,7 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
     return {name + ending: f"--optimizer {name}{more}" for name in names}
 
 
+_SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
 PARTS = {
     "mnist": Part(
@@ -96,12 +97,7 @@ PARTS = {
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
         "--budget 4",
-        {
-            search: f"--search {search}"
-            for search in (
-                *("grid", "bisection", "dichotomic", "stochastic", "continuation"),
-            )
-        },
+        {search: f"--search {search}" for search in _SEARCHES},
     ),
 }
 

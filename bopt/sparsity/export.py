@@ -212,9 +212,8 @@ def save(
     forms: dict[str, dict[str, Any]] = {}
     for name, leaf in _flat(params).items():
         parts = _parts(leaf)
-        shape = list(np.shape(leaf) if isinstance(leaf, np.ndarray) else leaf.shape)
         dtypes = {key: part.dtype.name for key, part in parts.items()}
-        forms[name] = {"form": _form(leaf), "shape": shape, "dtypes": dtypes}
+        forms[name] = {"form": _form(leaf), "shape": list(leaf.shape), "dtypes": dtypes}
         for key, part in parts.items():
             arrays[f"{name}/{key}"] = np.ascontiguousarray(part)
     header = {"leaves": forms, "metadata": dict(metadata or {})}

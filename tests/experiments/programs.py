@@ -44,6 +44,21 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+def printed(*words: str, strict: bool = True, **environment: str) -> str:
+    """What a Python program of its own prints, on CPU devices as many as told."""
+    told = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+    kept = {name: value for name, value in os.environ.items() if name not in told}
+    done = subprocess.run(
+        [sys.executable, *(["-W", "error"] if strict else []), *words],
+        env=kept | {"JAX_PLATFORMS": "cpu"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def small(words: str) -> int:
     """Runs the small experiment in this process; returns the exit code."""
     return main("small", Config, lambda _: Small(), words.split())

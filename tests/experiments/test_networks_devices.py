@@ -1,32 +1,15 @@
 """An axis over networks: one after another or at once, on one device or several."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from programs import printed
 
 from experiments.networks import make_mesh, over_networks, sharding
-
-
-def run(*words: str, strict: bool = True, **environment: str) -> str:
-    """What a Python program of its own prints, on CPU devices as many as told."""
-    told = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
-    kept = {name: value for name, value in os.environ.items() if name not in told}
-    done = subprocess.run(
-        [sys.executable, *(["-W", "error"] if strict else []), *words],
-        env=kept | {"JAX_PLATFORMS": "cpu"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
 
 # The axis
 
@@ -95,7 +78,7 @@ def test_no_more_devices_than_networks():
     ids="".join,
 )
 def test_networks_on_four_devices(told):
-    out = run(str(Path(__file__).with_name("many_networks.py")), **told)
+    out = printed(str(Path(__file__).with_name("many_networks.py")), **told)
     assert out.splitlines() == [
         "4 networks, 4 rows, 4 devices",
         "6 networks, 8 rows, 4 devices",
@@ -115,16 +98,16 @@ COUNT += "import jax; print(jax.device_count())"
     ids=str,
 )
 def test_the_number_of_devices_that_was_told_counts(told, number):
-    assert int(run("-c", COUNT, **told)) == number
+    assert int(printed("-c", COUNT, **told)) == number
 
 
 def test_else_there_is_a_device_for_each_core():
     """That this process may use."""
     other_flags = "--xla_cpu_enable_fast_math=false"
     if not hasattr(os, "sched_getaffinity"):
-        assert int(run("-c", COUNT)) == os.cpu_count()
+        assert int(printed("-c", COUNT)) == os.cpu_count()
         return
     cores = os.sched_getaffinity(0)
-    assert int(run("-c", COUNT, XLA_FLAGS=other_flags)) == len(cores)
+    assert int(printed("-c", COUNT, XLA_FLAGS=other_flags)) == len(cores)
     one = f"import os; os.sched_setaffinity(0, {{{min(cores)}}}); "
-    assert int(run("-c", one + COUNT)) == 1
+    assert int(printed("-c", one + COUNT)) == 1
