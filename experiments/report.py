@@ -9,16 +9,19 @@ front, config.json, front.csv and summary.json.
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
 
+from bopt.fronts import Front
 from experiments import figures, front_axes
 from experiments.config import STR, parse
+from experiments.front_figures import draw_front
 from experiments.published import read_published
+from experiments.reproduce import PARTS
 from experiments.results import Difference, Mean, Result, difference, results
 from experiments.run_directory import RunDirectoryError, read_front
 from experiments.style import COLORS, MARKERS, plt, save, tidy
@@ -70,23 +73,34 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     folder = Path(folder)
     published = read_published(compare) if compare else []
     found = list(results(folder))
-    groups: dict[tuple[str, str], list[Result]] = {}
+    groups: dict[tuple[str, str, int], list[Result]] = {}
     for result in found:
         if result.summary.get("finished"):
-            key = result.config["experiment"], result.config["dataset_title"]
-            groups.setdefault(key, []).append(result)
+            keys = "experiment", "dataset_title", "epochs"
+            experiment, title, epochs = (result.config[key] for key in keys)
+            groups.setdefault((experiment, title, epochs), []).append(result)
     if not groups:
         raise RunDirectoryError(f"{folder} holds no finished run.")
     lines = _INTRODUCTION.splitlines()
-    for (experiment, title), own in groups.items():
-        lines += ["", f"## {_MODELS[experiment]} on {title}", "", _conditions(own)]
+    for (experiment, title, epochs), own in groups.items():
+        heading = f"{_MODELS[experiment]} on {title}, {_epochs(epochs)}"
+        lines += ["", f"## {heading}", "", _conditions(own)]
+        place = f"{experiment}-{own[0].config['dataset_found']}-{epochs}"
+        files = folder / "figures" / place
         if experiment == _FRONTS:
             lines += _fronts(own)
-            continue
-        fronts = groups.get((_FRONTS, title), []) if experiment == "mnist_lenet" else []
-        name = f"{experiment}-{own[0].config['dataset_found']}"
-        lines += _trainings(own)
-        lines += _figures(own, fronts, published, title, folder / "figures" / name)
+            drawn = _front_figures(own, published, heading, files)
+        else:
+            lines += _trainings(own)
+            same = [
+                x
+                for (other, data, _), those in groups.items()
+                if (experiment, other, data) == ("mnist_lenet", _FRONTS, title)
+                for x in those
+            ]
+            drawn = _figures(own, same, published, heading, files)
+        there = [file.relative_to(folder).as_posix() for file in drawn]
+        lines += ["", *(f"![{Path(name).stem}]({name})" for name in there)]
     lines += _origins(found, folder)
     if compare:
         lines += _published(published, Path(compare))
@@ -108,14 +122,22 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return ["", *(f"| {' | '.join(row)} |" for row in (header, rule, *rows))]
 
 
+def _epochs(number: int) -> str:
+    return f"{number} epoch" + "s" * (number != 1)
+
+
 def _conditions(own: Sequence[Result]) -> str:
     def said(key: str) -> str:
         return ", ".join(dict.fromkeys(str(x.config[key]) for x in own))
 
-    return (
-        f"Epochs: {said('epochs')}; batch size: {said('batch_size')}; seeds: "
-        f"{said('seeds')}; data: {said('data_source')}."
+    text = (
+        f"Batch size: {said('batch_size')}; seeds: {said('seeds')}; data: "
+        f"{said('data_source')}."
     )
+    shortened = list(dict.fromkeys(x.shortened for x in own if x.shortened))
+    if shortened:
+        text += f" **Shortened: {'; '.join(shortened)}.**"
+    return text
 
 
 def _mean(mean: Mean, factor: float, digits: int) -> str:
@@ -260,7 +282,7 @@ def _origins(found: Sequence[Result], folder: Path) -> list[str]:
     lines += [
         f"- `python -m experiments.reproduce --part {name} --out DIR`"
         for name in names
-        if name in ("mnist", "cifar", "fronts")
+        if name in PARTS
     ]
     lines += [
         f"- Not finished, and so left out: {x.path.relative_to(folder)}."
@@ -288,42 +310,68 @@ def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str
 # Figures
 
 
+_Line = tuple[np.ndarray, np.ndarray]  # dense weights left, test accuracy in percent
+
+
 def _figures(
     own: Sequence[Result],
     fronts: Sequence[Result],
     published: Sequence[tuple[float, float]],
     title: str,
     folder: Path,
-) -> list[str]:
-    files = [_tradeoff(own, fronts, published, title, folder / "tradeoff.png")]
+) -> list[Path]:
+    points = Front(point for x in fronts for point in read_front(x.path))
+    lines = {"fronts": _line(points)} if fronts else {}
+    files = [_tradeoff(own, lines, published, title, folder)]
     optimizers = [x.path for x in own if x.pruned and x.name == x.config["optimizer"]]
     if optimizers:
         files += figures.draw(optimizers, folder)
-    there = [file.relative_to(folder.parents[1]).as_posix() for file in files]
-    return ["", *(f"![{Path(name).stem}]({name})" for name in there)]
+    return files
+
+
+def _front_figures(
+    own: Sequence[Result],
+    published: Sequence[tuple[float, float]],
+    title: str,
+    folder: Path,
+) -> list[Path]:
+    """All of them in one figure, and the first as its own program draws it."""
+    lines = {x.name: _line(read_front(x.path)) for x in own}
+    of_lenet = [x for x in own if x.config["model"] == "lenet5"]
+    return [
+        _tradeoff([], lines, published if of_lenet else [], title, folder),
+        *draw_front(own[0].path, folder),
+    ]
+
+
+def _line(front: Front) -> _Line:
+    """The points that are not dominated on validation data, by the weights left."""
+    best = front.nondominated()
+    left, accuracy = best.column("nonzero_dense"), best.column("test_accuracy")
+    order = np.argsort(left)
+    return left[order], 100 * accuracy[order]
 
 
 def _tradeoff(
     own: Sequence[Result],
-    fronts: Sequence[Result],
+    lines: Mapping[str, _Line],
     published: Sequence[tuple[float, float]],
     title: str,
-    file: Path,
+    folder: Path,
 ) -> Path:
-    """Test accuracy against the dense weights that are left."""
+    """Trainings and fronts: test accuracy against the dense weights that are left."""
     figure, axes = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
-    for number, front in enumerate(fronts):
-        points = read_front(front.path).nondominated()
-        x, y = points.column("nonzero_dense"), 100 * points.column("test_accuracy")
-        order, grey = np.argsort(x), 0.45 + 0.4 * number / len(fronts)
-        style: dict[str, Any] = {"color": f"{grey:.2f}", "lw": 1, "ms": 3, "zorder": 1}
-        axes.plot(x[order], y[order], ".-", label=f"front: {front.name}", **style)
-    x, dx, y, dy = np.transpose(
+    for number, (name, line) in enumerate(lines.items()):
+        color = COLORS[number] if len(lines) > 1 else "0.6"
+        look = {"color": color, "marker": MARKERS[number], "zorder": 1}
+        axes.plot(*line, label=name, lw=1, ms=4, **look)
+    x, dx, y, dy = np.reshape(
         [
             [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
             for run in own
-        ]
-    )
+        ],
+        (-1, 4),
+    ).T
     y, dy = 100 * y, 100 * dy
     for number, run in enumerate(own):
         axes.errorbar(
@@ -338,21 +386,25 @@ def _tradeoff(
             capsize=2,
             label=run.name,
         )
-    around, others = (np.append(x - dx, x + dx), np.append(y - dy, y + dy)), None
+    accuracies, lefts = np.reshape(published, (-1, 2)).T
+    others = lefts, 100 * accuracies
     if published:
-        accuracies, lefts = zip(*published, strict=True)
-        others = np.array(lefts), 100 * np.array(accuracies)
         axes.plot(*others, "kx", ms=5, label="published", zorder=0)
-        around = np.append(around[0], others[0]), np.append(around[1], others[1])
+    drawn = [(x, y), *lines.values()]
+    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
+    around = (
+        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
+        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
+    )
     near = front_axes.near_best(around[1] / 100)
     front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
-    words = front_axes.unseen(axes, (x, y), others)
+    words = front_axes.unseen(axes, drawn, others if published else None)
     axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
     axes.set_xlabel("dense weights left")
     axes.set_ylabel("test accuracy (%)")
     tidy(axes)
     front_axes.legend_below(figure, [axes])
-    return save(figure, file)
+    return save(figure, folder / "tradeoff.png")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,14 +12,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from rich.console import Console
 
 from bopt.models import LeNet5
 from experiments import cifar_vgg, data, pareto_front
 from experiments.cifar_vgg import VggConfig
-from experiments.config import Config, parse, resolve
+from experiments.config import INT, Config, parse, resolve
 from experiments.console import say
 from experiments.front_options import LenetFront, resolve_front
 from experiments.networks import Network, use_all_cores
@@ -60,6 +60,11 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
+_WEIGHED = {
+    "madam": "--optimizer madam",
+    "madam-gradients": "--optimizer madam --weigh-by gradients",
+    "smgd": "--optimizer smgd",
+}
 PARTS = {
     "mnist": Part(
         lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
@@ -99,6 +104,19 @@ PARTS = {
         "--budget 4",
         {search: f"--search {search}" for search in _SEARCHES},
     ),
+    "normalize": Part(
+        lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
+        Config,
+        resolve,
+        lambda _: LeNet5(),
+        "--dataset mnist --no-figures --epochs 10",
+        "--dataset digits --no-figures --train-size 320 --epochs 2",
+        {
+            f"{name}-{mode}": f"{words} --normalize {mode}"
+            for name, words in _WEIGHED.items()
+            for mode in ("none", "l2", "loss", "loss+")
+        },
+    ),
 }
 
 
@@ -109,11 +127,15 @@ class Options:
 
     out: str
     """The folder; each run gets a run directory OUT/PART/NAME."""
-    part: Literal["all", "mnist", "cifar", "fronts"] = "all"
+    part: Literal["all", "mnist", "cifar", "fronts", "normalize"] = "all"
     """mnist: LeNet-5 with four optimizers, pruned and not, and magnitude pruning;
-    cifar: VGG likewise; fronts: the searches of pareto_front."""
+    cifar: VGG likewise; fronts: the searches of pareto_front; normalize: what the
+    gradients are divided by before the weights are sought, in short trainings."""
     seeds: int = 3
     """Of each training, from 0 on."""
+    epochs: Annotated[int | None, INT] = None
+    """Of each training, where there is no time for all of them; the page of results
+    says so (default the experiment's own number)."""
     smoke: bool = False
     """Do it all in a few minutes, on the digits: to see that it works."""
     data_dir: str = "data"
@@ -190,6 +212,7 @@ def _words(part: Part, run: str, options: Options) -> list[str]:
         *(part.smoke if options.smoke else part.words).split(),
         *part.runs[run].split(),
         *("--seeds", str(options.seeds), "--data-dir", options.data_dir),
+        *(() if options.epochs is None else ("--epochs", str(options.epochs))),
     ]
 
 

@@ -5,9 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.cifar_vgg import VggConfig
+from experiments.config import Config
+from experiments.front_options import LenetFront, VggFront
 from experiments.option_checks import MULTI_GRADIENT
 from experiments.reproduce import PARTS
 from experiments.run_directory import read_json
+
+# Experiment, model where it has the choice.
+_OPTIONS: dict[tuple[str, str | None], type[Config]] = {
+    ("mnist_lenet", None): Config,
+    ("cifar_vgg", None): VggConfig,
+    ("pareto_front", "lenet5"): LenetFront,
+    ("pareto_front", "vgg"): VggFront,
+}
 
 
 class Mean(NamedTuple):
@@ -79,6 +90,20 @@ class Result(NamedTuple):
     def multi_gradient(self) -> bool:
         """Whether it is of the paper's kind: multi-gradient steps and pruning."""
         return self.pruned and self.config["optimizer"] in MULTI_GRADIENT
+
+    @property
+    def shortened(self) -> str:
+        """In which way it had less to train than its experiment does of itself; empty
+        if in none."""
+        config = self.config
+        model = config.get("model")
+        own = _OPTIONS[config["experiment"], model].EPOCHS[config["dataset_found"]]
+        ways = []
+        if config["epochs"] < own:
+            ways += [f"{config['epochs']} of the experiment's own {own} epochs"]
+        if config["train_size"] is not None:
+            ways += [f"{config['train_size']:,} training images"]
+        return ", ".join(ways)
 
 
 def difference(first: Mean, second: Mean) -> Difference:

@@ -27,14 +27,17 @@ EPOCH = {
 }
 
 
-def run(path: Path, accuracy, left, deviation=0.001, seeds=3, **options) -> None:
+def run(
+    path: Path, accuracy, left, deviation=0.001, seeds=3, epochs=30, **options
+) -> None:
     """A run directory as an experiment writes it, of these figures."""
     path.mkdir(parents=True)
     config = {
         "experiment": "mnist_lenet",
         "optimizer": path.name.partition("-")[0],
         "prune": not path.name.endswith("unpruned"),
-        **{"epochs": 30, "batch_size": 32, "seeds": seeds, "data_source": "files"},
+        **{"epochs": epochs, "batch_size": 32, "seeds": seeds, "data_source": "files"},
+        **{"train_size": None},
         **{"dataset_title": "MNIST", "dataset_found": "mnist"},
         **{"device": {"kind": "cpu"}, "versions": {"jax": "0.10", "commit": None}},
     }
@@ -101,6 +104,20 @@ def test_what_the_page_says_of_each_run(tmp_path):
     for line in page.splitlines():
         if line.startswith("!"):
             assert (tmp_path / line.partition("(")[2][:-1]).stat().st_size > 10_000
+
+
+def test_runs_of_other_lengths_are_not_compared(tmp_path):
+    run(tmp_path / "adam", 0.99, 500)
+    run(tmp_path / "madam", 0.98, 1000, epochs=2)
+    page = report(tmp_path).read_text()
+    first, _, second = page.partition("\n## LeNet-5 on MNIST, 2 epochs\n")
+    assert "\n## LeNet-5 on MNIST, 30 epochs\n" in first
+    assert "| adam |" in first and "| madam |" not in first
+    assert "| madam |" in second and "| adam |" not in second
+    assert "loses" not in page
+    assert "Shortened" not in first
+    shortened = "\nBatch size: 32; seeds: 3; data: files. **Shortened: 2 of the "
+    assert second.startswith(shortened + "experiment's own 30 epochs.**\n")
 
 
 def test_differences_within_two_standard_errors_are_none(tmp_path):
