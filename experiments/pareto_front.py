@@ -237,7 +237,7 @@ def _final(
         test_accuracy=row["test_accuracy"],
         test_cross_entropy=row["test_cross_entropy"],
     )
-    nondominated = final in front.merge(Front([final])).nondominated()
+    nondominated = final in Front([final]).merge(front).nondominated()  # a tie wins
     print_summary(console, summary, row, f"The knee, {config.epochs} epochs")
     word = "not dominated" if nondominated else "dominated"
     say(console, f"Trained in full, the knee is {word} on validation data.")

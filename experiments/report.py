@@ -28,6 +28,7 @@ from experiments.style import COLORS, MARKERS, plt, save, tidy
 
 _MODELS = {"mnist_lenet": "LeNet-5", "cifar_vgg": "VGG", "pareto_front": "Fronts"}
 _FRONTS = "pareto_front"
+_UNKNOWN = "-"
 # Heading -> key of the summary, factor, digits.
 _COLUMNS = {
     "accuracy (%)": ("test_accuracy", 100, 2),
@@ -213,6 +214,9 @@ def _against_others(own: Sequence[Result]) -> list[str]:
     if not rows:
         return []
     header = ["run", "against", "accuracy (points)", "dense weights left", "it"]
+    verdict = f"Where it loses: {'; '.join(lost) or 'nowhere in this table'}."
+    if all(row[-1] == _UNKNOWN for row in rows):
+        verdict = "Where it loses cannot be told from one seed."
     return [
         "",
         "### Multi-gradient descent with pruning against other pruned trainings",
@@ -221,13 +225,13 @@ def _against_others(own: Sequence[Result]) -> list[str]:
         "loses likewise.",
         *_table(header, rows),
         "",
-        f"Where it loses: {'; '.join(lost) or 'nowhere in this table'}.",
+        verdict,
     ]
 
 
 def _outcome(accuracy: Difference, left: Difference) -> str:
     if accuracy.verdict is None or left.verdict is None:
-        return "-"
+        return _UNKNOWN
     better = {accuracy.verdict, -left.verdict}
     match 1 in better, -1 in better:
         case True, False:

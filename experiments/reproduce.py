@@ -59,7 +59,7 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-_TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
+_TO_98 = "--l1 0 --sparsity 0.98"  # magnitude pruning alone
 _WEIGHED = {
     "madam": "--optimizer madam",
     "madam-gradients": "--optimizer madam --weigh-by gradients",
@@ -75,8 +75,8 @@ PARTS = {
         "--dataset digits --no-figures --train-size 320 --epochs 3",
         {
             **_optimizers("sgd", "adam", "smgd", "madam"),
-            "cubic": f"{_TO_98} --sparsity-schedule cubic",
-            "once": f"{_TO_98} --sparsity-schedule once",
+            "cubic": f"--optimizer adam {_TO_98} --sparsity-schedule cubic",
+            "once": f"--optimizer adam {_TO_98} --sparsity-schedule once",
             # As published: weights from the raw gradients.
             "madam-gradients": "--optimizer madam --weigh-by gradients --l1-at-zero 0",
             **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
@@ -91,7 +91,10 @@ PARTS = {
         "--dataset digits --no-figures --train-size 128 --epochs 1",
         {
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
+            "cubic": f"--optimizer rmsprop {_TO_98}",
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
+            # Weights of least norm, rather than the paper's fixed ones.
+            "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
         },
     ),
     "fronts": Part(

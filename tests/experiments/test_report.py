@@ -87,6 +87,15 @@ def test_the_papers_method_against_others(tmp_path):
     assert "\nWhere it loses: nowhere in this table.\n" in page
 
 
+def test_one_seed_tells_no_difference(tmp_path):
+    run(tmp_path / "madam", 0.98, 1000)
+    run(tmp_path / "adam", 0.99, 900, seeds=1)
+    page = report(tmp_path).read_text()
+    told = ["-1.00 (one seed)", "+100 (one seed)", "-"]
+    assert cells(page, "madam", "adam") == told
+    assert "\nWhere it loses cannot be told from one seed.\n" in page
+
+
 def test_what_the_page_says_of_each_run(tmp_path):
     run(tmp_path / "adam", 0.9876, 1234)
     run(tmp_path / "adam-unpruned", 0.99, 58_920, seeds=1)
