@@ -4,27 +4,24 @@
 
 DIR is what `experiments.reproduce` wrote, or any folder of run directories. Nothing is
 trained. Of a run, only config.json, metrics.jsonl and summary.json are read; of a
-front, config.json, front.csv and summary.json.
+front, config.json, front.csv and summary.json. What the files cannot know about how
+they were made, DIR/notes.md may say; it becomes part of the page.
 """
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import tyro
 
-from bopt.fronts import Front
-from experiments import figures, front_axes
+from experiments import report_figures
 from experiments.config import STR, parse
-from experiments.front_figures import draw_front
 from experiments.published import read_published
 from experiments.reproduce import PARTS
 from experiments.results import Difference, Mean, Result, difference, results
-from experiments.run_directory import RunDirectoryError, read_front
-from experiments.style import COLORS, MARKERS, plt, save, tidy
+from experiments.run_directory import RunDirectoryError
 
 _MODELS = {"mnist_lenet": "LeNet-5", "cifar_vgg": "VGG", "pareto_front": "Fronts"}
 _FRONTS = "pareto_front"
@@ -88,18 +85,19 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
         lines += ["", f"## {heading}", "", _conditions(own)]
         place = f"{experiment}-{own[0].config['dataset_found']}-{epochs}"
         files = folder / "figures" / place
+        others = published if own[0].lenet else []
         if experiment == _FRONTS:
             lines += _fronts(own)
-            drawn = _front_figures(own, published, heading, files)
+            drawn = report_figures.of_fronts(own, others, heading, files)
         else:
             lines += _trainings(own)
-            same = [
+            fronts = [
                 x
-                for (other, data, _), those in groups.items()
-                if (experiment, other, data) == ("mnist_lenet", _FRONTS, title)
+                for (kind, data, _), those in groups.items()
                 for x in those
+                if (kind, data, x.lenet) == (_FRONTS, title, own[0].lenet)
             ]
-            drawn = _figures(own, same, published, heading, files)
+            drawn = report_figures.of_trainings(own, fronts, others, heading, files)
         there = [file.relative_to(folder).as_posix() for file in drawn]
         lines += ["", *(f"![{Path(name).stem}]({name})" for name in there)]
     lines += _origins(found, folder)
@@ -112,9 +110,6 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
             f"Cannot write {folder / 'RESULTS.md'}: {error.strerror or error}."
         ) from error
     return folder / "RESULTS.md"
-
-
-# Text
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -293,7 +288,11 @@ def _origins(found: Sequence[Result], folder: Path) -> list[str]:
         for x in found
         if not x.summary.get("finished")
     ]
-    return lines
+    notes = folder / "notes.md"
+    try:
+        return lines + (["", notes.read_text().strip()] if notes.is_file() else [])
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"Cannot read {notes}: {error}.") from error
 
 
 def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str]:
@@ -309,106 +308,6 @@ def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str
         f"{100 * accuracy:.2f} % and {left:,.0f} dense weights left.",
         *(["", "Source: " + " ".join(said)] if said else []),
     ]
-
-
-# Figures
-
-
-_Line = tuple[np.ndarray, np.ndarray]  # dense weights left, test accuracy in percent
-
-
-def _figures(
-    own: Sequence[Result],
-    fronts: Sequence[Result],
-    published: Sequence[tuple[float, float]],
-    title: str,
-    folder: Path,
-) -> list[Path]:
-    points = Front(point for x in fronts for point in read_front(x.path))
-    lines = {"fronts": _line(points)} if fronts else {}
-    files = [_tradeoff(own, lines, published, title, folder)]
-    optimizers = [x.path for x in own if x.pruned and x.name == x.config["optimizer"]]
-    if optimizers:
-        files += figures.draw(optimizers, folder)
-    return files
-
-
-def _front_figures(
-    own: Sequence[Result],
-    published: Sequence[tuple[float, float]],
-    title: str,
-    folder: Path,
-) -> list[Path]:
-    """All of them in one figure, and the first as its own program draws it."""
-    lines = {x.name: _line(read_front(x.path)) for x in own}
-    of_lenet = [x for x in own if x.config["model"] == "lenet5"]
-    return [
-        _tradeoff([], lines, published if of_lenet else [], title, folder),
-        *draw_front(own[0].path, folder),
-    ]
-
-
-def _line(front: Front) -> _Line:
-    """The points that are not dominated on validation data, by the weights left."""
-    best = front.nondominated()
-    left, accuracy = best.column("nonzero_dense"), best.column("test_accuracy")
-    order = np.argsort(left)
-    return left[order], 100 * accuracy[order]
-
-
-def _tradeoff(
-    own: Sequence[Result],
-    lines: Mapping[str, _Line],
-    published: Sequence[tuple[float, float]],
-    title: str,
-    folder: Path,
-) -> Path:
-    """Trainings and fronts: test accuracy against the dense weights that are left."""
-    figure, axes = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
-    for number, (name, line) in enumerate(lines.items()):
-        color = COLORS[number] if len(lines) > 1 else "0.6"
-        look = {"color": color, "marker": MARKERS[number], "zorder": 1}
-        axes.plot(*line, label=name, lw=1, ms=4, **look)
-    x, dx, y, dy = np.reshape(
-        [
-            [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
-            for run in own
-        ],
-        (-1, 4),
-    ).T
-    y, dy = 100 * y, 100 * dy
-    for number, run in enumerate(own):
-        axes.errorbar(
-            x[number],
-            y[number],
-            xerr=dx[number],
-            yerr=dy[number],
-            color=COLORS[number % len(COLORS)],
-            marker=MARKERS[number // len(COLORS) * 3 % len(MARKERS)],
-            markerfacecolor=None if run.pruned else "white",
-            linestyle="none",
-            capsize=2,
-            label=run.name,
-        )
-    accuracies, lefts = np.reshape(published, (-1, 2)).T
-    others = lefts, 100 * accuracies
-    if published:
-        axes.plot(*others, "kx", ms=5, label="published", zorder=0)
-    drawn = [(x, y), *lines.values()]
-    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
-    around = (
-        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
-        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
-    )
-    near = front_axes.near_best(around[1] / 100)
-    front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
-    words = front_axes.unseen(axes, drawn, others if published else None)
-    axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
-    axes.set_xlabel("dense weights left")
-    axes.set_ylabel("test accuracy (%)")
-    tidy(axes)
-    front_axes.legend_below(figure, [axes])
-    return save(figure, folder / "tradeoff.png")
 
 
 @dataclasses.dataclass(frozen=True)

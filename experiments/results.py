@@ -92,6 +92,12 @@ class Result(NamedTuple):
         return self.pruned and self.config["optimizer"] in MULTI_GRADIENT
 
     @property
+    def lenet(self) -> bool:
+        """Whether its network, or those of its front, are LeNet-5."""
+        config = self.config
+        return config.get("model") == "lenet5" or config["experiment"] == "mnist_lenet"
+
+    @property
     def shortened(self) -> str:
         """In which way it had less to train than its experiment does of itself; empty
         if in none."""

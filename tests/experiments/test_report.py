@@ -100,7 +100,9 @@ def test_what_the_page_says_of_each_run(tmp_path):
     run(tmp_path / "adam", 0.9876, 1234)
     run(tmp_path / "adam-unpruned", 0.99, 58_920, seeds=1)
     run(tmp_path / "smgd", 0.98, 1000, finished=False)
+    (tmp_path / "notes.md").write_text("A cold day.\n")
     page = report(tmp_path).read_text()
+    assert page.endswith("left out: smgd.\n\nA cold day.\n")
     assert cells(page, "adam", "98.76 ± 0.10") == [
         *("0.1000 ± 0.0000", "5.0 ± 0.0", "1,234 ± 10"),
         *("90.00 ± 0.00", "80.00 ± 0.00", "60"),

@@ -1,0 +1,141 @@
+"""The figures of a page of results: where trainings and fronts end up, side by side."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from bopt.fronts import Front
+from experiments import figures, front_axes
+from experiments.front_axes import Places
+from experiments.front_figures import draw_front
+from experiments.results import Result
+from experiments.run_directory import read_front
+from experiments.style import COLORS, MARKERS, plt, save, tidy
+
+
+def of_trainings(
+    own: Sequence[Result],
+    fronts: Sequence[Result],
+    published: Sequence[tuple[float, float]],
+    title: str,
+    folder: Path,
+) -> list[Path]:
+    """Draws where trainings end and, of one run each optimizer, how they get there.
+
+    Args:
+      own: the trainings.
+      fronts: of the same network on the same data; drawn as one.
+      published: accuracy and dense weights left, of other people's networks.
+      title: of the first figure.
+      folder: for the PNG files; made if it is not there.
+
+    Returns:
+      The files written.
+
+    Raises:
+      RunDirectoryError: a file cannot be read or written.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from experiments.report_figures import of_trainings
+      >>> networks = [(0.99, 5000.0), (0.98, 2000.0)]
+      >>> files = of_trainings([], [], networks, "MNIST", Path(tempfile.mkdtemp()))
+      >>> [file.name for file in files]
+      ['tradeoff.png']
+    """
+    points = Front(point for x in fronts for point in read_front(x.path))
+    lines = {"fronts": _line(points)} if fronts else {}
+    files = [_tradeoff(own, lines, published, title, folder)]
+    optimizers = [x.path for x in own if x.pruned and x.name == x.config["optimizer"]]
+    if optimizers:
+        files += figures.draw(optimizers, folder)
+    return files
+
+
+def of_fronts(
+    own: Sequence[Result],
+    published: Sequence[tuple[float, float]],
+    title: str,
+    folder: Path,
+) -> list[Path]:
+    """Draws all fronts in one figure, and the first as its own program draws it.
+
+    Args, returns and raises: as `of_trainings`.
+
+    Example:
+      >>> import tempfile
+      >>> from pathlib import Path
+      >>> from experiments.report_figures import of_fronts
+      >>> files = of_fronts([], [(0.99, 5000.0)], "MNIST", Path(tempfile.mkdtemp()))
+      >>> [file.name for file in files]
+      ['tradeoff.png']
+    """
+    lines = {x.name: _line(read_front(x.path)) for x in own}
+    files = [_tradeoff([], lines, published, title, folder)]
+    return files + [file for x in own[:1] for file in draw_front(x.path, folder)]
+
+
+def _line(front: Front) -> Places:
+    """The points that are not dominated on validation data: the dense weights left, and
+    the test accuracy in percent."""
+    best = front.nondominated()
+    left, accuracy = best.column("nonzero_dense"), best.column("test_accuracy")
+    order = np.argsort(left)
+    return left[order], 100 * accuracy[order]
+
+
+def _tradeoff(
+    own: Sequence[Result],
+    lines: Mapping[str, Places],
+    published: Sequence[tuple[float, float]],
+    title: str,
+    folder: Path,
+) -> Path:
+    """Trainings and fronts: test accuracy against the dense weights that are left."""
+    figure, axes = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
+    for number, (name, line) in enumerate(lines.items()):
+        color = COLORS[number] if len(lines) > 1 else "0.6"
+        look = {"color": color, "marker": MARKERS[number], "zorder": 1}
+        axes.plot(*line, label=name, lw=1, ms=4, **look)
+    x, dx, y, dy = np.reshape(
+        [
+            [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
+            for run in own
+        ],
+        (-1, 4),
+    ).T
+    y, dy = 100 * y, 100 * dy
+    for number, run in enumerate(own):
+        axes.errorbar(
+            x[number],
+            y[number],
+            xerr=dx[number],
+            yerr=dy[number],
+            color=COLORS[number % len(COLORS)],
+            marker=MARKERS[number // len(COLORS) * 3 % len(MARKERS)],
+            markerfacecolor=None if run.pruned else "white",
+            linestyle="none",
+            capsize=2,
+            label=run.name,
+        )
+    accuracies, lefts = np.reshape(published, (-1, 2)).T
+    others = lefts, 100 * accuracies
+    if published:
+        axes.plot(*others, "kx", ms=5, label="published", zorder=0)
+    drawn = [(x, y), *lines.values()]
+    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
+    around = (
+        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
+        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
+    )
+    near = front_axes.near_best(around[1] / 100)
+    front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
+    words = front_axes.unseen(axes, drawn, others if published else None)
+    axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
+    axes.set_xlabel("dense weights left")
+    axes.set_ylabel("test accuracy (%)")
+    tidy(axes)
+    front_axes.legend_below(figure, [axes])
+    return save(figure, folder / "tradeoff.png")
