@@ -130,8 +130,8 @@ def prune_to(
 
     Args:
       sparsity: share of the selected entries that become 0, from 0 to 1; a float or a
-        schedule over the updates so far. What a schedule gives is clipped to that
-        range.
+        schedule over the updates so far. What a schedule gives, or an array holds, is
+        clipped to that range.
       where: a selection (see `bopt.selections`) of the leaves to prune; by default
         those of rank 2, the dense kernels. The others cost no state.
       scope: ``"global"``: the entries of all selected leaves compete; ``"layer"``: each
@@ -168,14 +168,15 @@ def prune_to(
     M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878).
     """
     _check_at_least_0("prune_to", "sparsity", sparsity)
-    if isinstance(sparsity, int | float) and sparsity > 1:
+    if _known(sparsity) and sparsity > 1:
         raise ValueError(f"prune_to got sparsity={sparsity}; expected at most 1.")
     if scope not in ("global", "layer"):
         raise ValueError(f"prune_to got scope={scope!r}; expected 'global' or 'layer'.")
     _check_timing("prune_to", every, start, stop)
 
     def new_mask(masks, magnitudes, step):
-        share = jnp.clip(sparsity(step), 0, 1) if callable(sparsity) else sparsity
+        share = sparsity(step) if callable(sparsity) else sparsity
+        share = share if _known(share) else jnp.clip(share, 0, 1)
         # What may not come back is smaller than all that may be kept.
         flat = [
             jnp.where(mask | regrow, magnitude, -1).ravel()

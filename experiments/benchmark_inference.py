@@ -14,11 +14,11 @@ from rich.table import Table
 from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
 from experiments.benchmark_step import ratio
-from experiments.run_directory import RunDirectory
+from experiments.run import initial
 
 # The form -> what its table calls it; all but the first are of the run's network.
 FORMS = {
-    "unpruned": "unpruned",
+    "unpruned": "unpruned (not trained)",
     "masked": "dense arrays with masks",
     "bcoo": "BCOO kernels (JAX)",
     "csr": "CSR kernels (SciPy)",
@@ -52,7 +52,7 @@ def forms(module: Any, image: tuple[int, int, int], path: str) -> dict[str, Form
     Args:
       module: `bopt.models.LeNet5` or `VGG`, as the run trained.
       image: (H, W, C).
-      path: the run directory.
+      path: the run directory; of one with several seeds, seed 0 is taken.
 
     Returns:
       Name, of `FORMS`, -> form.
@@ -61,7 +61,7 @@ def forms(module: Any, image: tuple[int, int, int], path: str) -> dict[str, Form
       RunDirectoryError: no trained network there, or one of another kind.
     """
     fresh = jax.jit(module.init)(jax.random.key(0), np.zeros((1, *image), np.float32))
-    trained = RunDirectory(Path(path)).load_model("model", fresh)
+    trained = initial(path, 0, fresh)
     unpruned, pruned = chain(module, fresh), chain(module, trained)
     small, sparse = shrink(pruned, image), _with_dense(pruned, export.bcoo)
     found = {

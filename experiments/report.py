@@ -9,42 +9,31 @@ they were made, DIR/notes.md may say; it becomes part of the page.
 """
 
 import dataclasses
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from experiments import report_figures
+from experiments import report_figures, report_tables
 from experiments.config import STR, parse
 from experiments.published import read_published
 from experiments.reproduce import PARTS
-from experiments.results import Difference, Mean, Result, difference, results
+from experiments.results import Result, results
 from experiments.run_directory import RunDirectoryError
 
-_MODELS = {"mnist_lenet": "LeNet-5", "cifar_vgg": "VGG", "pareto_front": "Fronts"}
-_FRONTS = "pareto_front"
-_UNKNOWN = "-"
-# Heading -> key of the summary, factor, digits.
-_COLUMNS = {
-    "accuracy (%)": ("test_accuracy", 100, 2),
-    "cross entropy": ("test_cross_entropy", 1, 4),
-    "l1": ("l1", 1, 1),
-    "dense weights left": ("nonzero_dense", 1, 0),
-    "dense zeros (%)": ("dense_sparsity", 100, 2),
-    "zeros in all (%)": ("total_sparsity", 100, 2),
-}
+_CONDITIONS = {"batch_size": "Batch size", "seeds": "seeds", "data_source": "data"}
 _INTRODUCTION = """\
 # Results
 
 Written by `python -m experiments.report` from run directories; not edited by hand.
 
 Accuracy and cross entropy (nats) are those on test data after the last epoch; l1 is the
-norm of the dense kernels. A ± B: mean and sample standard deviation over seeds. A
-difference is called one only where it exceeds two standard errors over the seeds
-(Welch's, given after ±). Seconds are those of a whole program, which trains all seeds
-at once.
+norm of the dense kernels. A ± B: mean and sample standard deviation over seeds; of
+differences, where it says so, two standard errors (Welch's): only what exceeds them is
+called one. Seconds are those of a whole program, which trains all seeds at once.
 """
 
 
@@ -71,36 +60,35 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     folder = Path(folder)
     published = read_published(compare) if compare else []
     found = list(results(folder))
-    groups: dict[tuple[str, str, int], list[Result]] = {}
+    sections: dict[_Section, list[Result]] = {}
     for result in found:
         if result.summary.get("finished"):
-            keys = "experiment", "dataset_title", "epochs"
-            experiment, title, epochs = (result.config[key] for key in keys)
-            groups.setdefault((experiment, title, epochs), []).append(result)
-    if not groups:
+            sections.setdefault(_section(result), []).append(result)
+    if not sections:
         raise RunDirectoryError(f"{folder} holds no finished run.")
     lines = _INTRODUCTION.splitlines()
-    for (experiment, title, epochs), own in groups.items():
-        heading = f"{_MODELS[experiment]} on {title}, {_epochs(epochs)}"
-        lines += ["", f"## {heading}", "", _conditions(own)]
-        place = f"{experiment}-{own[0].config['dataset_found']}-{epochs}"
-        files = folder / "figures" / place
-        others = published if own[0].lenet else []
-        if experiment == _FRONTS:
-            lines += _fronts(own)
-            drawn = report_figures.of_fronts(own, others, heading, files)
+    for section, own in sections.items():
+        lines += ["", f"## {section.heading}", "", _conditions(own), "", _origin(own)]
+        comparable = section.lenet and own[0].config["dataset_found"] == "mnist"
+        others = published if comparable else []
+        files = folder / "figures" / re.sub(r"\W+", "-", section.heading.lower())
+        if section.front:
+            lines += report_tables.of_fronts(own)
+            drawn = report_figures.of_fronts(own, others, section.heading, files)
         else:
-            lines += _trainings(own)
+            lines += report_tables.of_trainings(own)
             fronts = [
-                x
-                for (kind, data, _), those in groups.items()
-                for x in those
-                if (kind, data, x.lenet) == (_FRONTS, title, own[0].lenet)
+                front
+                for other, those in sections.items()
+                for front in those
+                if other[:3] == (True, *section[1:3])
             ]
-            drawn = report_figures.of_trainings(own, fronts, others, heading, files)
+            drawn = report_figures.of_trainings(
+                own, fronts, others, section.heading, files
+            )
         there = [file.relative_to(folder).as_posix() for file in drawn]
-        lines += ["", *(f"![{Path(name).stem}]({name})" for name in there)]
-    lines += _origins(found, folder)
+        lines += ["", *(f"![{Path(x).stem}: {section.heading}]({x})" for x in there)]
+    lines += _remarks(found, folder)
     if compare:
         lines += _published(published, Path(compare))
     try:
@@ -112,187 +100,78 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     return folder / "RESULTS.md"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Markdown; the first column is text, the others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return ["", *(f"| {' | '.join(row)} |" for row in (header, rule, *rows))]
+class _Section(NamedTuple):
+    """What must be equal for runs to be compared."""
+
+    front: bool
+    lenet: bool
+    title: str
+    epochs: int
+    train_size: int | None
+
+    @property
+    def heading(self) -> str:
+        model = "Fronts of " * self.front + ("LeNet-5" if self.lenet else "VGG")
+        images = f", {self.train_size:,} images" if self.train_size else ""
+        many = "s" * (self.epochs != 1)
+        return f"{model} on {self.title}, {self.epochs} epoch{many}{images}"
 
 
-def _epochs(number: int) -> str:
-    return f"{number} epoch" + "s" * (number != 1)
+def _section(result: Result) -> _Section:
+    config = result.config
+    front = config["experiment"] == "pareto_front"
+    keys = "dataset_title", "epochs", "train_size"
+    return _Section(front, result.lenet, *(config[key] for key in keys))
 
 
 def _conditions(own: Sequence[Result]) -> str:
-    def said(key: str) -> str:
-        return ", ".join(dict.fromkeys(str(x.config[key]) for x in own))
-
-    text = (
-        f"Batch size: {said('batch_size')}; seeds: {said('seeds')}; data: "
-        f"{said('data_source')}."
-    )
-    shortened = list(dict.fromkeys(x.shortened for x in own if x.shortened))
+    said = {key: _said(x.config[key] for x in own) for key in _CONDITIONS}
+    text = "; ".join(f"{word}: {said[key]}" for key, word in _CONDITIONS.items()) + "."
+    shortened = _said(x.shortened for x in own)
     if shortened:
-        text += f" **Shortened: {'; '.join(shortened)}.**"
+        text += f" **Shortened: {shortened}.**"
     return text
 
 
-def _mean(mean: Mean, factor: float, digits: int) -> str:
-    text = f"{factor * mean.mean:,.{digits}f}"
-    if mean.seeds == 1:
-        return text
-    return f"{text} ± {factor * mean.deviation:,.{digits}f}"
+def _said(values: Iterable[Any]) -> str:
+    """Each once."""
+    return " and ".join(dict.fromkeys(str(x) for x in values if x not in (None, "")))
 
 
-def _difference(
-    found: Difference, factor: float, digits: int, up: str, down: str
-) -> str:
-    if found.verdict is None:
-        return f"{factor * found.value:+,.{digits}f} (one seed)"
-    word = {1: up, 0: "no difference", -1: down}[found.verdict]
-    numbers = (factor * found.value, factor * found.errors)
-    return f"{numbers[0]:+,.{digits}f} ± {numbers[1]:,.{digits}f}: {word}"
-
-
-def _trainings(own: Sequence[Result]) -> list[str]:
-    rows = [
-        [
-            x.name,
-            *(_mean(x.mean(key), *form) for key, *form in _COLUMNS.values()),
-            f"{x.summary['seconds_total']:,.0f}",
-        ]
-        for x in own
+def _origin(own: Sequence[Result]) -> str:
+    """By which command, and on which device and versions."""
+    commands = _said(f"`{x.command}`" for x in own if x.command)
+    pairs = [
+        f"{key} {_said(x.config[kind].get(key) for x in own)}"
+        for kind in ("device", "versions")
+        for key in own[0].config[kind]
     ]
-    return [
-        *_table(["run", *_COLUMNS, "seconds"], rows),
-        *_what_pruning_changes(own),
-        *_against_others(own),
-    ]
+    made = f"Made by {commands}, on" if commands else "Made on"
+    return f"{made} {', '.join(x.strip() for x in pairs)}."
 
 
-def _what_pruning_changes(own: Sequence[Result]) -> list[str]:
-    named = {x.name: x for x in own}
-    pairs = [(x, named.get(f"{x.name}-unpruned")) for x in own]
-    rows = [
-        [pruned.name, *_differences(pruned, other)] for pruned, other in pairs if other
-    ]
-    if not rows:
-        return []
-    header = ["run", "accuracy (points)", "dense weights left"]
-    return ["", "### Pruned against not pruned", *_table(header, rows)]
-
-
-def _differences(first: Result, second: Result) -> list[str]:
-    accuracy, left = _compared(first, second)
-    return [
-        _difference(accuracy, 100, 2, "higher", "lower"),
-        _difference(left, 1, 0, "more", "fewer"),
-    ]
-
-
-def _compared(first: Result, second: Result) -> list[Difference]:
-    keys = "test_accuracy", "nonzero_dense"
-    return [difference(first.mean(key), second.mean(key)) for key in keys]
-
-
-def _against_others(own: Sequence[Result]) -> list[str]:
-    """Multi-gradient descent with pruning, the paper's method, against all else that
-    prunes."""
-    rows, lost = [], []
-    for method in (x for x in own if x.multi_gradient):
-        for other in (x for x in own if x.pruned and not x.multi_gradient):
-            outcome = _outcome(*_compared(method, other))
-            rows.append(
-                [method.name, other.name, *_differences(method, other), outcome]
-            )
-            if outcome == "loses":
-                lost.append(f"{method.name} to {other.name}")
-    if not rows:
-        return []
-    header = ["run", "against", "accuracy (points)", "dense weights left", "it"]
-    verdict = f"Where it loses: {'; '.join(lost) or 'nowhere in this table'}."
-    if all(row[-1] == _UNKNOWN for row in rows):
-        verdict = "Where it loses cannot be told from one seed."
-    return [
-        "",
-        "### Multi-gradient descent with pruning against other pruned trainings",
-        "",
-        "It wins where it is better in one of the two and not worse in the other, and "
-        "loses likewise.",
-        *_table(header, rows),
-        "",
-        verdict,
-    ]
-
-
-def _outcome(accuracy: Difference, left: Difference) -> str:
-    if accuracy.verdict is None or left.verdict is None:
-        return _UNKNOWN
-    better = {accuracy.verdict, -left.verdict}
-    match 1 in better, -1 in better:
-        case True, False:
-            return "wins"
-        case False, True:
-            return "loses"
-        case True, True:
-            return "trades one for the other"
-    return "does not differ"
-
-
-def _fronts(own: Sequence[Result]) -> list[str]:
-    rows = []
-    for x in own:
-        final = x.summary["final"] or {}
-        accuracy, left = (final.get(k) for k in ("test_accuracy", "nonzero_dense"))
-        rows.append(
-            [
-                x.name,
-                f"{x.summary['points']}",
-                f"{x.summary['nondominated']}",
-                f"{x.summary['hypervolume']:.4f}",
-                "-" if accuracy is None else f"{100 * accuracy:.2f}",
-                "-" if left is None else f"{left:,}",
-                f"{x.summary['seconds_total']:,.0f}",
-            ]
-        )
-    error, share = own[0].summary["reference"]
-    header = ["search", "trainings", "not dominated", "hypervolume"]
-    header += ["knee: accuracy (%)", "knee: left", "seconds"]
-    return [
-        *_table(header, rows),
-        "",
-        "Hypervolume: of test error and share of dense weights left, in the box up to "
-        f"({error:g}, {share:g}), as a share of it; of all trainings. Knee: by "
-        f"{own[0].summary['knee']}, trained again for the full number of epochs, one "
-        "seed. Continuation goes on from network to network: a warm-started l1 path, "
-        "of far fewer epochs.",
-    ]
-
-
-def _origins(found: Sequence[Result], folder: Path) -> list[str]:
-    """Which hardware and versions; and what is missing."""
-    lines = ["", "## How these were made", ""]
-    for key in ("device", "versions"):
-        values = dict.fromkeys(
-            ", ".join(f"{k} {v}" for k, v in x.config[key].items() if v is not None)
-            for x in found
-        )
-        lines += [f"- {key.capitalize()}: {value}." for value in values]
-    names = sorted({x.path.parent.name for x in found})
-    lines += [
-        f"- `python -m experiments.reproduce --part {name} --out DIR`"
-        for name in names
-        if name in PARTS
-    ]
-    lines += [
-        f"- Not finished, and so left out: {x.path.relative_to(folder)}."
-        for x in found
+def _remarks(found: Sequence[Result], folder: Path) -> list[str]:
+    """What is missing, and what `notes.md` says."""
+    paths = [x.path.relative_to(folder) for x in found]
+    missing = [
+        f"- Not finished, and so left out: {path}."
+        for x, path in zip(found, paths, strict=True)
         if not x.summary.get("finished")
     ]
+    missing += [
+        f"- Not begun: {path}."
+        for name, part in PARTS.items()
+        for path in (Path(name, run) for run in part.runs)
+        if Path(name) in {x.parent for x in paths} and path not in paths
+    ]
+    lines = ["", "## Missing", "", *missing] if missing else []
     notes = folder / "notes.md"
     try:
-        return lines + (["", notes.read_text().strip()] if notes.is_file() else [])
+        if notes.is_file():
+            lines += ["", "## Notes", "", notes.read_text().strip()]
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"Cannot read {notes}: {error}.") from error
+    return lines
 
 
 def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str]:
@@ -304,8 +183,8 @@ def _published(published: Sequence[tuple[float, float]], file: Path) -> list[str
         "",
         "## Published networks",
         "",
-        f"The figure shows {len(published)} of them beside ours; the most accurate has "
-        f"{100 * accuracy:.2f} % and {left:,.0f} dense weights left.",
+        f"Figures of LeNet-5 on MNIST show {len(published)} of them beside ours; the "
+        f"most accurate has {100 * accuracy:.2f} % and {left:,.0f} dense weights left.",
         *(["", "Source: " + " ".join(said)] if said else []),
     ]
 

@@ -48,7 +48,10 @@ def of_trainings(
     points = Front(point for x in fronts for point in read_front(x.path))
     lines = {"fronts": _line(points)} if fronts else {}
     files = [_tradeoff(own, lines, published, title, folder)]
-    optimizers = [x.path for x in own if x.pruned and x.name == x.config["optimizer"]]
+    shown = "", "-plain"
+    optimizers = [
+        x.path for x in own if x.name.removeprefix(x.config["optimizer"]) in shown
+    ]
     if optimizers:
         files += figures.draw(optimizers, folder)
     return files
@@ -96,8 +99,8 @@ def _tradeoff(
     """Trainings and fronts: test accuracy against the dense weights that are left."""
     figure, axes = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
     for number, (name, line) in enumerate(lines.items()):
-        color = COLORS[number] if len(lines) > 1 else "0.6"
-        look = {"color": color, "marker": MARKERS[number], "zorder": 1}
+        color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
+        look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
         axes.plot(*line, label=name, lw=1, ms=4, **look)
     x, dx, y, dy = np.reshape(
         [

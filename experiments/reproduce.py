@@ -60,6 +60,7 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 _TO_98 = "--l1 0 --sparsity 0.98"  # magnitude pruning alone
+_PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
 _WEIGHED = {
     "madam": "--optimizer madam",
     "madam-gradients": "--optimizer madam --weigh-by gradients",
@@ -77,9 +78,10 @@ PARTS = {
             **_optimizers("sgd", "adam", "smgd", "madam"),
             "cubic": f"--optimizer adam {_TO_98} --sparsity-schedule cubic",
             "once": f"--optimizer adam {_TO_98} --sparsity-schedule once",
-            # As published: weights from the raw gradients.
-            "madam-gradients": "--optimizer madam --weigh-by gradients --l1-at-zero 0",
+            "madam-gradients": _PUBLISHED,
             **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
+            "madam-gradients-unpruned": f"{_PUBLISHED} --no-prune",
+            "adam-plain": "--optimizer adam --l1 0 --no-prune",
         },
     ),
     "cifar": Part(
@@ -93,6 +95,7 @@ PARTS = {
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
             "cubic": f"--optimizer rmsprop {_TO_98}",
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
+            "rmsprop-plain": "--optimizer rmsprop --l1 0 --no-prune",
             # Weights of least norm, rather than the paper's fixed ones.
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
         },
@@ -105,7 +108,11 @@ PARTS = {
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
         "--budget 4",
-        {search: f"--search {search}" for search in _SEARCHES},
+        {
+            **{search: f"--search {search}" for search in _SEARCHES},
+            # The original's: its list of weights, on madam's directions.
+            "original": "--optimizer madam --search grid",
+        },
     ),
     "normalize": Part(
         lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
@@ -137,8 +144,8 @@ class Options:
     seeds: int = 3
     """Of each training, from 0 on."""
     epochs: Annotated[int | None, INT] = None
-    """Of each training, where there is no time for all of them; the page of results
-    says so (default the experiment's own number)."""
+    """Of each training but a front's last, where there is no time for all of them; the
+    page of results says so (default the experiment's own number)."""
     smoke: bool = False
     """Do it all in a few minutes, on the digits: to see that it works."""
     data_dir: str = "data"
@@ -185,6 +192,7 @@ def reproduce(parts: Mapping[str, Part], options: Options) -> int:
       ConfigError, data.DataError: before anything has begun.
     """
     console = make_console()
+    say(console, "Measuring this machine's pace.")
     seconds = sum(expected(part, options) for part in parts.values())
     number = sum(len(part.runs) for part in parts.values())
     say(
@@ -238,7 +246,10 @@ def expected(part: Part, options: Options) -> float:
         epochs = config.epochs
         if isinstance(config, LenetFront):  # and its knee, of one seed
             assert config.budget is not None and config.final_epochs is not None
-            epochs = config.budget * epochs + config.final_epochs / config.seeds
+            others = epochs
+            if config.search == "continuation":
+                others = config.corrector_epochs or 0
+            epochs += (config.budget - 1) * others + config.final_epochs / config.seeds
         total += pace.compile + config.seeds * epochs * pace.epoch
     return total
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.cifar_vgg import VggConfig
-from experiments.config import Config
+from experiments.config import Config, parse
 from experiments.front_options import LenetFront, VggFront
 from experiments.option_checks import MULTI_GRADIENT
 from experiments.reproduce import PARTS
@@ -92,6 +92,47 @@ class Result(NamedTuple):
         return self.pruned and self.config["optimizer"] in MULTI_GRADIENT
 
     @property
+    def options(self) -> str:
+        """What it is, in words: the optimizer, its weights, its pruning."""
+        config = self.config
+        words = [config["optimizer"]]
+        if config["l1"]:
+            words += [f"on cross entropy + {config['l1']:g} * l1"]
+        elif config["l1"] is not None:
+            words += ["on cross entropy alone"]
+        elif config["weights"]:
+            words += ["with fixed weights " + " and ".join(map(str, config["weights"]))]
+        else:
+            of = config["weigh_by"] or "gradients"
+            words += [f"with weights of least norm of {of}"]
+            if config["normalize"] != "none":
+                words[-1] += f" divided by {config['normalize']}"
+            words[-1] += f", derivative of |x| at 0: {config['l1_at_zero']:g}"
+        if not config["prune"]:
+            return " ".join(words) + "; not pruned"
+        if config["sparsity"] is None:
+            return " ".join(words) + f"; pruned below {config['threshold']:g}"
+        how = {"cubic": "gradually", "once": "once"}[config["sparsity_schedule"]]
+        return " ".join(words) + f"; pruned to {100 * config['sparsity']:g} %, {how}"
+
+    @property
+    def command(self) -> str | None:
+        """The command of `experiments.reproduce` that makes it; None if it is not one
+        of its runs."""
+        part = PARTS.get(self.path.parent.name)
+        if part is None or self.name not in part.runs:
+            return None
+        config = self.config
+        command = "python -m experiments.reproduce --part " + self.path.parent.name
+        if config["dataset_found"] == "digits":
+            return f"{command} --smoke --seeds {config['seeds']} --out DIR"
+        default = parse(part.options, "report", part.words.split())
+        default = part.resolve(default, config["dataset_found"]).epochs
+        if config["epochs"] != default:
+            command += f" --epochs {config['epochs']}"
+        return f"{command} --seeds {config['seeds']} --out DIR"
+
+    @property
     def lenet(self) -> bool:
         """Whether its network, or those of its front, are LeNet-5."""
         config = self.config
@@ -147,10 +188,12 @@ def results(folder: Path) -> Iterator[Result]:
         last = Path(*path.parts[-2:])
         return order.index(last) if last in order else len(order), path
 
+    known = [experiment for experiment, _ in _OPTIONS]
     paths = {file.parent for file in folder.rglob("config.json")}
     for path in sorted((x for x in paths if x.parent not in paths), key=place):
         config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
-        yield Result(path.name, path, config, summary)
+        if config.get("experiment") in known:  # other programs have such files, too
+            yield Result(path.name, path, config, summary)
 
 
 def _number(value: float | None) -> float:

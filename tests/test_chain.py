@@ -72,9 +72,7 @@ def test_all_forms_have_the_networks_logits(name, share, tmp_path):
             loaded = Chain.load(path)
             np.testing.assert_array_equal(loaded(images), form(images))
         layers = [
-            export.bcoo(params)
-            if kind == "dense" and params["kernel"].any()
-            else params
+            export.bcoo(params) if kind == "dense" else params
             for kind, params in zip(form.kinds, form.params, strict=True)
         ]
         sparse = Chain(form.kinds, tuple(layers))
@@ -98,6 +96,16 @@ def test_nothing_is_left_to_shrink(name):
     assert size(again, IMAGES[name]) == size(small, IMAGES[name])
     whole = chain(MODELS[name], trained(name))
     assert size(shrink(whole, IMAGES[name]), IMAGES[name]) == size(whole, IMAGES[name])
+
+
+def test_a_chain_that_begins_with_flatten_takes_whole_images():
+    kernel = np.ones((12, 2), np.float32)
+    kernel[::3] = 0  # channel 0 of 2 x 2 positions of 3 channels
+    dense = {"kernel": kernel, "bias": np.zeros(2, np.float32)}
+    whole = Chain(("flatten", "dense"), ({}, dense))
+    images = np.random.default_rng(0).normal(size=(5, 2, 2, 3)).astype(np.float32)
+    small = shrink(whole, (2, 2, 3))
+    np.testing.assert_array_equal(small(images), whole(images))
 
 
 def kernels(chain):

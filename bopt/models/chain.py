@@ -223,7 +223,8 @@ def _cut(kinds, params, image) -> None:
     """Leaves out what no layer takes, from the last layer back to the first."""
     shapes = _shapes(kinds, params, image)
     used: np.ndarray | None = None  # of the units after a layer; None: all
-    for number in reversed(range(len(kinds))):
+    first = next((i for i, own in enumerate(params) if "kernel" in own), len(kinds))
+    for number in reversed(range(first, len(kinds))):
         own, shape = params[number], shapes[number]
         match kinds[number].split():
             case ["conv" | "dense", *_]:
@@ -234,7 +235,7 @@ def _cut(kinds, params, image) -> None:
                     )
                 kernel = own["kernel"]
                 taken = kernel.any((*range(kernel.ndim - 2), kernel.ndim - 1))
-                if number == 0:  # an image keeps all its channels
+                if number == first:  # an image keeps all its channels
                     return
                 used = np.flatnonzero(taken) if taken.any() else np.array([0])
                 own["kernel"] = kernel[..., used, :]
@@ -299,8 +300,7 @@ def size(chain: Chain, image: tuple[int, int, int]) -> Size:
     shapes = _shapes(chain.kinds, chain.params, image)
     for kind, own, shape in zip(chain.kinds, chain.params, shapes, strict=True):
         stored = {
-            name: getattr(array, "nse", None) or array.size
-            for name, array in own.items()
+            name: getattr(array, "nse", array.size) for name, array in own.items()
         }
         parameters += sum(number for name, number in stored.items() if name != "kept")
         if "kernel" in stored:

@@ -28,16 +28,24 @@ EPOCH = {
 
 
 def run(
-    path: Path, accuracy, left, deviation=0.001, seeds=3, epochs=30, **options
+    path: Path,
+    accuracy,
+    left,
+    deviation=0.001,
+    seeds=3,
+    epochs=30,
+    config=None,
+    **options,
 ) -> None:
     """A run directory as an experiment writes it, of these figures."""
     path.mkdir(parents=True)
-    config = {
+    described = {
         "experiment": "mnist_lenet",
         "optimizer": path.name.partition("-")[0],
         "prune": not path.name.endswith("unpruned"),
         **{"epochs": epochs, "batch_size": 32, "seeds": seeds, "data_source": "files"},
-        **{"train_size": None},
+        **{"train_size": None, "l1": 3e-4, "weights": None, "threshold": 1e-3},
+        **{"sparsity": None, "sparsity_schedule": None},
         **{"dataset_title": "MNIST", "dataset_found": "mnist"},
         **{"device": {"kind": "cpu"}, "versions": {"jax": "0.10", "commit": None}},
     }
@@ -49,7 +57,9 @@ def run(
     if seeds > 1:
         deviations = {"test_accuracy": deviation, "nonzero_dense": 10.0}
         summary |= {"seeds": [*range(seeds)], "deviation": deviations}
-    files = {"config.json": config, "summary.json": summary | options}
+    described |= {"weigh_by": None, "normalize": "none", "l1_at_zero": 1.0}
+    described |= config or {}
+    files = {"config.json": described, "summary.json": summary | options}
     for name, content in {**files, "metrics.jsonl": EPOCH}.items():
         (path / name).write_text(json.dumps(content) + "\n")
 
@@ -93,7 +103,18 @@ def test_one_seed_tells_no_difference(tmp_path):
     page = report(tmp_path).read_text()
     told = ["-1.00 (one seed)", "+100 (one seed)", "-"]
     assert cells(page, "madam", "adam") == told
-    assert "\nWhere it loses cannot be told from one seed.\n" in page
+    assert "\nIt cannot be told whether it loses: madam to adam.\n" in page
+    run(tmp_path / "adam-2", 0.99, 900)
+    page = report(tmp_path).read_text()
+    last = "loses: madam to adam-2. It cannot be told whether it loses: madam to adam."
+    assert last in page
+
+
+def test_a_dead_network_tells_no_difference(tmp_path):
+    run(tmp_path / "madam", 0.98, 1000)
+    run(tmp_path / "adam", None, 900)
+    page = report(tmp_path).read_text()
+    assert cells(page, "madam", "adam")[0] == "+nan (not finite)"
 
 
 def test_what_the_page_says_of_each_run(tmp_path):
@@ -102,19 +123,36 @@ def test_what_the_page_says_of_each_run(tmp_path):
     run(tmp_path / "smgd", 0.98, 1000, finished=False)
     (tmp_path / "notes.md").write_text("A cold day.\n")
     page = report(tmp_path).read_text()
-    assert page.endswith("left out: smgd.\n\nA cold day.\n")
+    assert page.endswith("left out: smgd.\n\n## Notes\n\nA cold day.\n")
     assert cells(page, "adam", "98.76 ± 0.10") == [
         *("0.1000 ± 0.0000", "5.0 ± 0.0", "1,234 ± 10"),
         *("90.00 ± 0.00", "80.00 ± 0.00", "60"),
     ]
-    assert cells(page, "adam-unpruned")[0] == "99.00"
+    assert cells(page, "adam-unpruned", "99.00")[0] == "0.1000"
     assert cells(page, "adam", "-0.24 (one seed)") == ["-57,686 (one seed)"]
+    sum_of = "adam on cross entropy + 0.0003 * l1"
+    assert cells(page, "adam", f"{sum_of}; pruned below 0.001") == []
+    assert cells(page, "adam-unpruned", f"{sum_of}; not pruned") == []
     assert "\n- Not finished, and so left out: smgd.\n" in page
     assert "| smgd |" not in page
-    assert "\n- Device: kind cpu.\n- Versions: jax 0.10.\n" in page
+    assert "\nMade on kind cpu, jax 0.10, commit.\n" in page
     for line in page.splitlines():
         if line.startswith("!"):
             assert (tmp_path / line.partition("(")[2][:-1]).stat().st_size > 10_000
+
+
+def test_what_is_missing_of_a_part(tmp_path):
+    run(tmp_path / "mnist" / "adam", 0.98, 1000)
+    run(tmp_path / "mnist" / "sgd", 0.98, 1000, epochs=2)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.json").write_text('{"experiment": "mine"}')
+    page = report(tmp_path).read_text()
+    command = "`python -m experiments.reproduce --part mnist --seeds 3 --out DIR`"
+    assert f"\nMade by {command}, on kind cpu, jax 0.10, commit.\n" in page
+    assert f"Made by {command.replace('--seeds', '--epochs 2 --seeds')}, on" in page
+    missing = page.partition("\n## Missing\n")[2]
+    assert "\n- Not begun: mnist/madam.\n" in missing
+    assert "mnist/adam." not in missing and "cifar" not in missing
 
 
 def test_runs_of_other_lengths_are_not_compared(tmp_path):
@@ -129,6 +167,10 @@ def test_runs_of_other_lengths_are_not_compared(tmp_path):
     assert "Shortened" not in first
     shortened = "\nBatch size: 32; seeds: 3; data: files. **Shortened: 2 of the "
     assert second.startswith(shortened + "experiment's own 30 epochs.**\n")
+    run(tmp_path / "sgd", 0.98, 1000, config={"train_size": 1500})
+    page = report(tmp_path).read_text()
+    assert "\n## LeNet-5 on MNIST, 30 epochs, 1,500 images\n" in page
+    assert "Shortened: 1,500 training images.**\n" in page
 
 
 def test_differences_within_two_standard_errors_are_none(tmp_path):
@@ -154,18 +196,23 @@ def test_published_networks(tmp_path):
     assert main([str(tmp_path / "runs"), "--compare", str(file)]) == 0
     page = (tmp_path / "runs" / "RESULTS.md").read_text()
     assert page.endswith(
-        "\n\nThe figure shows 2 of them beside ours; the most accurate has 99.00 % and "
-        "2,000 dense weights left.\n\nSource: Their page.\n"
+        "\n\nFigures of LeNet-5 on MNIST show 2 of them beside ours; the most accurate "
+        "has 99.00 % and 2,000 dense weights left.\n\nSource: Their page.\n"
     )
 
 
 def test_the_kept_page_is_what_the_command_writes(tmp_path):
     """But for the published networks, whose file a user may not have."""
-    shutil.copytree(KEPT, tmp_path / "results")
+
+    def pictures(folder):
+        return {path.relative_to(folder) for path in folder.rglob("*.png")}
+
+    shutil.copytree(KEPT, tmp_path / "results", ignore=shutil.ignore_patterns("*.png"))
     kept = (KEPT / "RESULTS.md").read_text()
     there = PUBLISHED.is_file()
     page = report(tmp_path / "results", PUBLISHED if there else None).read_text()
     last = "\n## Published networks"
     assert page == (kept if there else kept.partition(last)[0])
-    for file in KEPT.rglob("*.png"):
-        assert (tmp_path / "results" / file.relative_to(KEPT)).stat().st_size > 10_000
+    assert pictures(tmp_path / "results") == pictures(KEPT)
+    for file in tmp_path.rglob("*.png"):
+        assert file.stat().st_size > 10_000

@@ -25,9 +25,10 @@ def test_the_options_of_each_run(name, run, smoke):
     assert config.dataset == expected  # never what happens to be found
     resolved = part.resolve(config, config.dataset)
     if name == "fronts":
-        assert resolved.search == run
+        assert resolved.search == ("grid" if run == "original" else run)
+        assert resolved.grid == ("original" if run == "original" else "geometric")
     else:
-        assert resolved.prune is not run.endswith("-unpruned")
+        assert resolved.prune is not run.endswith(("-unpruned", "-plain"))
     if not smoke:
         epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "normalize": 10}
         assert resolved.epochs == epochs[name]
@@ -46,7 +47,9 @@ def test_what_is_done_is_not_done_again(short, tmp_path, capsys):
     options = Options(str(tmp_path / "all"), seeds=2, smoke=True, epochs=2)
     assert reproduce.reproduce(short, options) == 0
     out = capsys.readouterr().out
-    assert re.match(r"2 runs of 2 seeds into .*all: about \d+ minutes if none", out)
+    assert re.match(
+        r"Measuring.*\n2 runs of 2 seeds into .*all: about \d+ minutes if none", out
+    )
     paths = [tmp_path / "all" / "mnist" / run for run in ("adam", "once")]
     for path in paths:
         assert read(path).summary["finished"] and read(path).config["seeds"] == 2

@@ -38,6 +38,7 @@ def test_a_run_that_diverged_is_not_better_or_worse():
 
 def written(path: Path, **config) -> None:
     path.mkdir(parents=True)
+    config = {"experiment": "mnist_lenet", **config}
     (path / "config.json").write_text(json.dumps(config))
 
 
