@@ -1,7 +1,7 @@
 """Intra-training pruning: small entries become exact zeros after every batch."""
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -272,7 +272,7 @@ def _is_masked(node: Any) -> bool:
     return isinstance(node, optax.MaskedNode)
 
 
-def _known(value: Any) -> bool:
+def _known(value: Any) -> TypeGuard[float]:
     """Whether it is a number; traced ones cannot be looked at."""
     return isinstance(value, int | float | np.number)
 
