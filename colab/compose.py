@@ -330,7 +330,7 @@ def first_weights(jac, values):
 
 
 for name, own in zip(weightings, first_weights(first_jac, first_values), strict=True):
-    print(f"{name:<17}", "  ".join(f"{weight:.6f}" for weight in own))
+    print(f"{name:<17}", "  ".join(f"{weight:.1e}" for weight in own))
 
 # %% [markdown]
 # An objective that can be brought to zero, as the roughness can, deserves care: the
