@@ -157,7 +157,7 @@ def of_fronts(own: Sequence[Result]) -> list[str]:
       ...     "hypervolume": 0.4, "reference": [0.03, 0.1], "seconds_total": 600.0}
       >>> config = {"optimizer": "adam", "seeds": 1}
       >>> of_fronts([Result("grid", Path("runs/grid"), config, summary)])[3]
-      '| grid | 20 | 15 | 0.4000 | - | - | 600 |'
+      '| grid | adam | 20 | 15 | 0.4000 | - | - | 600 |'
     """
     rows = []
     for x in own:
@@ -166,6 +166,7 @@ def of_fronts(own: Sequence[Result]) -> list[str]:
         rows.append(
             [
                 x.name,
+                x.config["optimizer"],
                 f"{x.summary['points']}",
                 f"{x.summary['nondominated']}",
                 f"{x.summary['hypervolume']:.4f}",
@@ -175,10 +176,10 @@ def of_fronts(own: Sequence[Result]) -> list[str]:
             ]
         )
     error, share = own[0].summary["reference"]
-    header = ["search", "trainings", "not dominated", "hypervolume"]
+    header = ["search", "optimizer", "trainings", "not dominated", "hypervolume"]
     header += ["knee: accuracy (%)", "knee: left", "seconds"]
     return [
-        *_table(header, rows),
+        *_table(header, rows, text=2),
         "",
         "Hypervolume: of test error and share of dense weights left, in the box up to "
         f"({error:g}, {share:g}), as a share of it; of all trainings and seeds. Knee: "

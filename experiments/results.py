@@ -107,7 +107,7 @@ class Result(NamedTuple):
             words += [f"with weights of least norm of {of}"]
             if config["normalize"] != "none":
                 words[-1] += f" divided by {config['normalize']}"
-            words[-1] += f", derivative of |x| at 0: {config['l1_at_zero']:g}"
+            words[-1] += f", derivative of l1 at 0: {config['l1_at_zero']:g}"
         if not config["prune"]:
             return " ".join(words) + "; not pruned"
         if config["sparsity"] is None:
