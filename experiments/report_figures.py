@@ -46,7 +46,8 @@ def of_trainings(
       ['tradeoff.png']
     """
     points = Front(point for x in fronts for point in read_front(x.path))
-    lines = {"fronts": _line(points)} if fronts else {}
+    lengths = " and ".join(dict.fromkeys(str(x.config["epochs"]) for x in fronts))
+    lines = {f"fronts, {lengths} epochs": _line(points)} if fronts else {}
     files = [_tradeoff(own, lines, published, title, folder)]
     shown = "", "-plain"
     optimizers = [
@@ -101,7 +102,8 @@ def _tradeoff(
     for number, (name, line) in enumerate(lines.items()):
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
         look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
-        axes.plot(*line, label=name, lw=1, ms=4, **look)
+        seen = front_axes.chosen(line, front_axes.near_best(line[1] / 100))
+        axes.plot(*seen, label=name, lw=1, ms=4, **look)
     x, dx, y, dy = np.reshape(
         [
             [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
