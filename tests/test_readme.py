@@ -77,6 +77,21 @@ def test_links_and_pictures_exist():
         assert (ROOT / target).is_file(), target
 
 
+def rows(text):
+    """The cells of a text's tables, without their heads."""
+    bodies = re.findall(r"^\|[-:| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    lines = [line for body in bodies for line in body.splitlines()]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_tables_of_results_quote_the_page():
+    own = README.partition("\n### Results\n")[2].partition("\n### Speed\n")[0]
+    page = rows((ROOT / "experiments/results/RESULTS.md").read_text())
+    assert len(rows(own)) > 10
+    for name, *numbers in rows(own):
+        assert any(set(numbers) <= set(row) for row in page), (name, numbers)
+
+
 def test_one_address_everywhere():
     with open(ROOT / "pyproject.toml", "rb") as file:
         project = tomllib.load(file)["project"]
