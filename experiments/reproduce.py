@@ -66,12 +66,15 @@ _WEIGHED = {
     "madam-gradients": "--optimizer madam --weigh-by gradients",
     "smgd": "--optimizer smgd",
 }
+_LENET = (
+    lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
+    Config,
+    resolve,
+    lambda _: LeNet5(),
+)
 PARTS = {
     "mnist": Part(
-        lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
-        Config,
-        resolve,
-        lambda _: LeNet5(),
+        *_LENET,
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 3",
         {
@@ -115,10 +118,7 @@ PARTS = {
         },
     ),
     "normalize": Part(
-        lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
-        Config,
-        resolve,
-        lambda _: LeNet5(),
+        *_LENET,
         "--dataset mnist --no-figures --epochs 10",
         "--dataset digits --no-figures --train-size 320 --epochs 2",
         {

@@ -1,8 +1,10 @@
 """All runs of the paper: their options, and that they go on where they were."""
 
+import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from programs import start
@@ -10,6 +12,7 @@ from programs import start
 from experiments import report, reproduce
 from experiments.config import parse
 from experiments.reproduce import PARTS, Options
+from experiments.results import Result
 from experiments.run_directory import read
 
 RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
@@ -32,6 +35,16 @@ def test_the_options_of_each_run(name, run, smoke):
     if not smoke:
         epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "normalize": 10}
         assert resolved.epochs == epochs[name]
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "fronts"])
+def test_the_page_tells_the_runs_of_a_part_apart(name):
+    part, told = PARTS[name], set()
+    for run, words in part.runs.items():
+        config = parse(part.options, "reproduce", f"{part.words} {words}".split())
+        described = dataclasses.asdict(part.resolve(config, config.dataset))
+        told.add(Result(run, Path(run), described, {}).options)
+    assert len(told) == len(part.runs)
 
 
 @pytest.fixture
