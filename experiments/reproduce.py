@@ -111,11 +111,7 @@ PARTS = {
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
         "--budget 4",
-        {
-            **{search: f"--search {search}" for search in _SEARCHES},
-            # The original's: its list of weights, on madam's directions.
-            "original": "--optimizer madam --search grid",
-        },
+        {search: f"--search {search}" for search in _SEARCHES},
     ),
     "normalize": Part(
         *_LENET,

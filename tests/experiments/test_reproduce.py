@@ -28,8 +28,7 @@ def test_the_options_of_each_run(name, run, smoke):
     assert config.dataset == expected  # never what happens to be found
     resolved = part.resolve(config, config.dataset)
     if name == "fronts":
-        assert resolved.search == ("grid" if run == "original" else run)
-        assert resolved.grid == ("original" if run == "original" else "geometric")
+        assert resolved.search == run
     else:
         assert resolved.prune is not run.endswith(("-unpruned", "-plain"))
     if not smoke:
