@@ -59,7 +59,7 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-_TO_98 = "--l1 0 --sparsity 0.98"  # magnitude pruning alone
+_TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
 _PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
 _WEIGHED = {
     "madam": "--optimizer madam",
@@ -79,8 +79,8 @@ PARTS = {
         "--dataset digits --no-figures --train-size 320 --epochs 3",
         {
             **_optimizers("sgd", "adam", "smgd", "madam"),
-            "cubic": f"--optimizer adam {_TO_98} --sparsity-schedule cubic",
-            "once": f"--optimizer adam {_TO_98} --sparsity-schedule once",
+            "cubic": f"{_TO_98} --sparsity-schedule cubic",
+            "once": f"{_TO_98} --sparsity-schedule once",
             "madam-gradients": _PUBLISHED,
             **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
             "madam-gradients-unpruned": f"{_PUBLISHED} --no-prune",
@@ -96,9 +96,7 @@ PARTS = {
         "--dataset digits --no-figures --train-size 128 --epochs 1",
         {
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
-            "cubic": f"--optimizer rmsprop {_TO_98}",
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
-            "rmsprop-plain": "--optimizer rmsprop --l1 0 --no-prune",
             # Weights of least norm, rather than the paper's fixed ones.
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
         },
