@@ -49,12 +49,10 @@ def of_trainings(
     lengths = " and ".join(dict.fromkeys(str(x.config["epochs"]) for x in fronts))
     lines = {f"fronts, {lengths} epochs": _line(points)} if fronts else {}
     files = [_tradeoff(own, lines, published, title, folder)]
-    shown = "", "-plain"
-    optimizers = [
-        x.path for x in own if x.name.removeprefix(x.config["optimizer"]) in shown
-    ]
-    if optimizers:
-        files += figures.draw(optimizers, folder)
+    if own and own[0].config["epochs"] > 2:  # a curve has some points
+        names = "", "-plain"
+        chosen = [x for x in own if x.name.removeprefix(x.config["optimizer"]) in names]
+        files += figures.draw([x.path for x in chosen], folder) if chosen else []
     return files
 
 
@@ -99,11 +97,6 @@ def _tradeoff(
 ) -> Path:
     """Trainings and fronts: test accuracy against the dense weights that are left."""
     figure, axes = plt.subplots(figsize=(7.2, 5.4), layout="constrained")
-    for number, (name, line) in enumerate(lines.items()):
-        color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
-        look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
-        seen = front_axes.chosen(line, front_axes.near_best(line[1] / 100))
-        axes.plot(*seen, label=name, lw=1, ms=4, **look)
     x, dx, y, dy = np.reshape(
         [
             [*run.mean("nonzero_dense")[:2], *run.mean("test_accuracy")[:2]]
@@ -112,7 +105,26 @@ def _tradeoff(
         (-1, 4),
     ).T
     y, dy = 100 * y, 100 * dy
+    accuracies, lefts = np.reshape(published, (-1, 2)).T
+    others = lefts, 100 * accuracies
+    drawn = [(x, y), *lines.values()]
+    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
+    around = (
+        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
+        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
+    )
+    near = front_axes.near_best(around[1] / 100)
+    front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
+
+    for number, (name, line) in enumerate(lines.items()):
+        color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
+        look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
+        seen = front_axes.chosen(line, front_axes.near_best(line[1] / 100))
+        axes.plot(*seen, label=name, lw=1, ms=4, **look)
+    shown = front_axes.inside(axes, (x, y))
     for number, run in enumerate(own):
+        if not shown[number]:
+            continue
         axes.errorbar(
             x[number],
             y[number],
@@ -125,18 +137,8 @@ def _tradeoff(
             capsize=2,
             label=run.name,
         )
-    accuracies, lefts = np.reshape(published, (-1, 2)).T
-    others = lefts, 100 * accuracies
     if published:
         axes.plot(*others, "kx", ms=5, label="published", zorder=0)
-    drawn = [(x, y), *lines.values()]
-    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
-    around = (
-        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
-        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
-    )
-    near = front_axes.near_best(around[1] / 100)
-    front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
     words = front_axes.unseen(axes, drawn, others if published else None)
     axes.set_title(title + f" ({words})" * bool(words), fontsize=11)
     axes.set_xlabel("dense weights left")
