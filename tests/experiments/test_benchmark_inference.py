@@ -1,6 +1,7 @@
 """The forms of a trained network; and a table that is arithmetic on measurements."""
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,15 @@ def test_all_forms_of_a_run_have_the_same_logits(trained):
         assert sizes[name].multiply_adds < sizes["unpruned"].multiply_adds
     for name, form in found.items():
         assert name == "unpruned" or form.file < found["unpruned"].file
+
+
+def test_of_a_run_with_seeds_the_first_is_taken(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "run" / "seed-0")
+    found = benchmark_inference.forms(LeNet5(), IMAGE, str(tmp_path / "run"))
+    alone = benchmark_inference.forms(LeNet5(), IMAGE, trained)
+    assert found["shrunk"].size == alone["shrunk"].size
+    with pytest.raises(RunDirectoryError, match="holds no trained network"):
+        benchmark_inference.forms(LeNet5(), IMAGE, str(tmp_path))
 
 
 def test_a_run_of_another_network(tmp_path):
