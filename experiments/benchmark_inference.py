@@ -18,7 +18,7 @@ from experiments.run import initial
 
 # The form -> what its table calls it; all but the first are of the run's network.
 FORMS = {
-    "unpruned": "unpruned (not trained)",
+    "unpruned": "unpruned",
     "masked": "dense arrays with masks",
     "bcoo": "BCOO kernels (JAX)",
     "csr": "CSR kernels (SciPy)",
