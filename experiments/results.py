@@ -47,7 +47,7 @@ class Difference(NamedTuple):
       value: the first's mean less the second's.
       errors: two standard errors of it.
       verdict: 1 or -1 where the value exceeds that, 0 where it does not; None if one
-        of the two has one seed, so that nothing can be said.
+        of the two has one seed, or no finite value, so that nothing can be said.
 
     Example:
       >>> from experiments.results import Difference
@@ -110,7 +110,7 @@ class Result(NamedTuple):
             words[-1] += f", derivative of l1 at 0: {config['l1_at_zero']:g}"
         if not config["prune"]:
             return " ".join(words) + "; not pruned"
-        if config["sparsity"] is None:
+        if config.get("sparsity") is None:  # older runs have no such option
             return " ".join(words) + f"; pruned below {config['threshold']:g}"
         how = {"cubic": "gradually", "once": "once"}[config["sparsity_schedule"]]
         return " ".join(words) + f"; pruned to {100 * config['sparsity']:g} %, {how}"

@@ -45,7 +45,6 @@ def run(
         "prune": not path.name.endswith("unpruned"),
         **{"epochs": epochs, "batch_size": 32, "seeds": seeds, "data_source": "files"},
         **{"train_size": None, "l1": 3e-4, "weights": None, "threshold": 1e-3},
-        **{"sparsity": None, "sparsity_schedule": None},
         **{"dataset_title": "MNIST", "dataset_found": "mnist"},
         **{"device": {"kind": "cpu"}, "versions": {"jax": "0.10", "commit": None}},
     }
