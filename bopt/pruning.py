@@ -176,7 +176,6 @@ def prune_to(
 
     def new_mask(masks, magnitudes, step):
         share = sparsity(step) if callable(sparsity) else sparsity
-        share = share if _known(share) else jnp.clip(share, 0, 1)
         # What may not come back is smaller than all that may be kept.
         flat = [
             jnp.where(mask | regrow, magnitude, -1).ravel()
@@ -195,7 +194,8 @@ def _largest(magnitudes: jax.Array, share: ArrayLike) -> jax.Array:
     """True but for the smallest share of entries; of equal ones the first are kept."""
     size = magnitudes.size
     # A number is rounded here, with all its digits.
-    number = size - (np if _known(share) else jnp).round(share * size).astype(int)
+    numpy = np if _known(share) else jnp
+    number = size - numpy.round(numpy.clip(share, 0, 1) * size).astype(int)
     ranked = jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes)
     limit = jnp.append(jnp.sort(ranked), jnp.inf)[size - number]
     above = ranked > limit

@@ -100,6 +100,13 @@ def test_a_schedule_and_the_steps_between(compiled):
     assert numbers == [20, 20, 20, 20, 6, 6, 4, 4, 4, 4]
 
 
+@pytest.mark.parametrize("number", [float, jnp.float32])
+@pytest.mark.parametrize(("value", "left"), [(-0.25, 20), (0.25, 15), (1.25, 0)])
+def test_what_a_schedule_gives_is_clipped(number, value, left):
+    _, state = step(bopt.prune_to(lambda step: number(value)), PARAMS)
+    assert sum(kept(state)) == left
+
+
 def test_whether_pruned_entries_come_back():
     """Of all but the last two, pruned first, the second step makes one the largest."""
     larger = jnp.zeros((3, 4)).at[0, 0].set(99.0)
