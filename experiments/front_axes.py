@@ -50,6 +50,42 @@ def chosen(places: Places, where: np.ndarray) -> Places:
     return places[0][where], places[1][where]
 
 
+def places_of(pairs: Iterable[tuple[float, float]]) -> Places:
+    """Places points by their coordinates.
+
+    Args:
+      pairs: x and y of each point.
+
+    Returns:
+      Their places.
+
+    Example:
+      >>> from experiments.front_axes import places_of
+      >>> places_of([(1, 2), (3, 4)])
+      (array([1., 3.]), array([2., 4.]))
+    """
+    x, y = np.reshape(np.asarray([*pairs], float), (-1, 2)).T
+    return x, y
+
+
+def join(*parts: Places) -> Places:
+    """Takes several groups of points as one.
+
+    Args:
+      *parts: the groups, at least one.
+
+    Returns:
+      The places of all, in this order.
+
+    Example:
+      >>> from experiments.front_axes import join, places_of
+      >>> join(places_of([(1, 2)]), places_of([]), places_of([(3, 4)]))
+      (array([1., 3.]), array([2., 4.]))
+    """
+    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return x, y
+
+
 def near_best(accuracy: np.ndarray) -> np.ndarray:
     """Finds the networks that a picture must show: all but the far worse.
 

@@ -19,10 +19,12 @@ from experiments.front_axes import (
     Places,
     chosen,
     inside,
+    join,
     legend_below,
     limit,
     near_best,
     objectives,
+    places_of,
     unseen,
 )
 from experiments.front_levels import levels
@@ -113,8 +115,8 @@ def _figure(run: _Run, title: str) -> Figure:
         left.step(l1, entropy, where="post", **look)
     entropy, l1 = objectives(front)
     places = l1, entropy
-    star = _places([final["objectives"][::-1]] if final else [])
-    limit(left, _join(chosen(places, near), star))
+    star = places_of([final["objectives"][::-1]] if final else [])
+    limit(left, join(chosen(places, near), star))
     knees = _knees(run, inside(left, places))
     colors = _colors(front.column("weight_1")[near])
     _networks(left, run, places, colors, knees, star)
@@ -124,13 +126,13 @@ def _figure(run: _Run, title: str) -> Figure:
 
     near = near_best(front.column("test_accuracy"))
     places = front.column("nonzero_dense"), 100 * front.column("test_accuracy")
-    star = _places(
+    star = places_of(
         [(final["nonzero_dense"], 100 * final["test_accuracy"])] if final else []
     )
-    published = _places([(count, 100 * share) for share, count in run.published])
+    published = places_of([(count, 100 * share) for share, count in run.published])
     alike = near_best(np.append(places[1], published[1]) / 100)[len(front) :]
-    shown = _join(chosen(places, near), star)
-    limit(right, _join(shown, chosen(published, alike)), log_x=True)
+    shown = join(chosen(places, near), star)
+    limit(right, join(shown, chosen(published, alike)), log_x=True)
     if run.published:
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY}
         right.scatter(*published, label="published", zorder=2, **look)
@@ -144,15 +146,6 @@ def _figure(run: _Run, title: str) -> Figure:
         bar.set_label("weight of objective 1, the l1 norm")
     legend_below(figure, (left, right))
     return figure
-
-
-def _places(pairs: list) -> Places:
-    x, y = np.reshape(np.asarray(pairs, float), (-1, 2)).T
-    return x, y
-
-
-def _join(some: Places, others: Places) -> Places:
-    return np.append(some[0], others[0]), np.append(some[1], others[1])
 
 
 def _colors(weights: np.ndarray) -> ScalarMappable | None:

@@ -81,7 +81,8 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
                 front
                 for other, those in sections.items()
                 for front in those
-                if other[:3] == (True, *section[1:3])
+                if other.front
+                and (other.lenet, other.title) == (section.lenet, section.title)
             ]
             drawn = report_figures.of_trainings(
                 own, fronts, others, section.heading, files
@@ -158,11 +159,12 @@ def _remarks(found: Sequence[Result], folder: Path) -> list[str]:
         for x, path in zip(found, paths, strict=True)
         if not x.summary.get("finished")
     ]
+    begun = {path.parent for path in paths}
     missing += [
         f"- Not begun: {path}."
         for name, part in PARTS.items()
         for path in (Path(name, run) for run in part.runs)
-        if Path(name) in {x.parent for x in paths} and path not in paths
+        if path.parent in begun and path not in paths
     ]
     lines = ["", "## Missing", "", *missing] if missing else []
     notes = folder / "notes.md"

@@ -105,14 +105,9 @@ def _tradeoff(
         (-1, 4),
     ).T
     y, dy = 100 * y, 100 * dy
-    accuracies, lefts = np.reshape(published, (-1, 2)).T
-    others = lefts, 100 * accuracies
-    drawn = [(x, y), *lines.values()]
-    drawn = np.concatenate([a for a, _ in drawn]), np.concatenate([b for _, b in drawn])
-    around = (
-        np.concatenate([x - dx, x + dx, drawn[0], others[0]]),
-        np.concatenate([y - dy, y + dy, drawn[1], others[1]]),
-    )
+    others = front_axes.places_of((left, 100 * share) for share, left in published)
+    drawn = front_axes.join((x, y), *lines.values())
+    around = front_axes.join((x - dx, y - dy), (x + dx, y + dy), drawn, others)
     near = front_axes.near_best(around[1] / 100)
     front_axes.limit(axes, front_axes.chosen(around, near), log_x=True)
 

@@ -70,7 +70,9 @@ def _what_pruning_changes(own: Sequence[Result]) -> list[str]:
     named = {x.name: x for x in own}
     pairs = [(x, named.get(f"{x.name}-unpruned")) for x in own]
     rows = [
-        [pruned.name, *_differences(pruned, other)] for pruned, other in pairs if other
+        [pruned.name, *_differences(*_compared(pruned, other))]
+        for pruned, other in pairs
+        if other
     ]
     if not rows:
         return []
@@ -79,8 +81,7 @@ def _what_pruning_changes(own: Sequence[Result]) -> list[str]:
     return ["", title, "", "± two standard errors.", *_table(header, rows)]
 
 
-def _differences(first: Result, second: Result) -> list[str]:
-    accuracy, left = _compared(first, second)
+def _differences(accuracy: Difference, left: Difference) -> list[str]:
     return [
         _difference(accuracy, 100, 2, "higher", "lower"),
         _difference(left, 1, 0, "more", "fewer"),
@@ -95,11 +96,15 @@ def _compared(first: Result, second: Result) -> list[Difference]:
 def _against_others(own: Sequence[Result]) -> list[str]:
     """Multi-gradient training with pruning, the paper's method, against all else that
     prunes."""
-    rows = [
-        [method.name, other.name, *_differences(method, other), _outcome(method, other)]
+    pairs = [
+        (method, other, _compared(method, other))
         for method in own
         for other in own
         if method.multi_gradient and other.pruned and not other.multi_gradient
+    ]
+    rows = [
+        [method.name, other.name, *_differences(*compared), _outcome(*compared)]
+        for method, other, compared in pairs
     ]
     if not rows:
         return []
@@ -125,8 +130,7 @@ def _against_others(own: Sequence[Result]) -> list[str]:
     ]
 
 
-def _outcome(first: Result, second: Result) -> str:
-    accuracy, left = _compared(first, second)
+def _outcome(accuracy: Difference, left: Difference) -> str:
     if accuracy.verdict is None or left.verdict is None:
         return _UNKNOWN
     better = {accuracy.verdict, -left.verdict}

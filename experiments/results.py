@@ -1,5 +1,6 @@
 """What finished runs came to, read from their directories, and how runs differ."""
 
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,25 +96,27 @@ class Result(NamedTuple):
     def options(self) -> str:
         """What it is, in words: the optimizer, its weights, its pruning."""
         config = self.config
-        words = [config["optimizer"]]
         if config["l1"]:
-            words += [f"on cross entropy + {config['l1']:g} * l1"]
+            weights = f"on cross entropy + {config['l1']:g} * l1"
         elif config["l1"] is not None:
-            words += ["on cross entropy alone"]
+            weights = "on cross entropy alone"
         elif config["weights"]:
-            words += ["with fixed weights " + " and ".join(map(str, config["weights"]))]
+            weights = "with fixed weights " + " and ".join(map(str, config["weights"]))
         else:
-            of = config["weigh_by"] or "gradients"
-            words += [f"with weights of least norm of {of}"]
+            weights = (
+                f"with weights of least norm of {config['weigh_by'] or 'gradients'}"
+            )
             if config["normalize"] != "none":
-                words[-1] += f" divided by {config['normalize']}"
-            words[-1] += f", derivative of l1 at 0: {config['l1_at_zero']:g}"
+                weights += f" divided by {config['normalize']}"
+            weights += f", derivative of l1 at 0: {config['l1_at_zero']:g}"
         if not config["prune"]:
-            return " ".join(words) + "; not pruned"
-        if config.get("sparsity") is None:  # older runs have no such option
-            return " ".join(words) + f"; pruned below {config['threshold']:g}"
-        how = {"cubic": "gradually", "once": "once"}[config["sparsity_schedule"]]
-        return " ".join(words) + f"; pruned to {100 * config['sparsity']:g} %, {how}"
+            pruning = "not pruned"
+        elif config.get("sparsity") is None:  # older runs have no such option
+            pruning = f"pruned below {config['threshold']:g}"
+        else:
+            how = {"cubic": "gradually", "once": "once"}[config["sparsity_schedule"]]
+            pruning = f"pruned to {100 * config['sparsity']:g} %, {how}"
+        return f"{config['optimizer']} {weights}; {pruning}"
 
     @property
     def command(self) -> str | None:
@@ -126,9 +129,7 @@ class Result(NamedTuple):
         command = "python -m experiments.reproduce --part " + self.path.parent.name
         if config["dataset_found"] == "digits":
             return f"{command} --smoke --seeds {config['seeds']} --out DIR"
-        default = parse(part.options, "report", part.words.split())
-        default = part.resolve(default, config["dataset_found"]).epochs
-        if config["epochs"] != default:
+        if config["epochs"] != _epochs(self.path.parent.name, config["dataset_found"]):
             command += f" --epochs {config['epochs']}"
         return f"{command} --seeds {config['seeds']} --out DIR"
 
@@ -194,6 +195,13 @@ def results(folder: Path) -> Iterator[Result]:
         config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
         if config.get("experiment") in known:  # other programs have such files, too
             yield Result(path.name, path, config, summary)
+
+
+@functools.cache  # many runs are of one part
+def _epochs(part: str, dataset: str) -> int:
+    """Of the runs of a part, unless told otherwise."""
+    config = parse(PARTS[part].options, "report", PARTS[part].words.split())
+    return PARTS[part].resolve(config, dataset).epochs
 
 
 def _number(value: float | None) -> float:

@@ -45,6 +45,7 @@ def run(
         "prune": not path.name.endswith("unpruned"),
         **{"epochs": epochs, "batch_size": 32, "seeds": seeds, "data_source": "files"},
         **{"train_size": None, "l1": 3e-4, "weights": None, "threshold": 1e-3},
+        **{"weigh_by": None, "normalize": "none", "l1_at_zero": 1.0},
         **{"dataset_title": "MNIST", "dataset_found": "mnist"},
         **{"device": {"kind": "cpu"}, "versions": {"jax": "0.10", "commit": None}},
     }
@@ -56,9 +57,10 @@ def run(
     if seeds > 1:
         deviations = {"test_accuracy": deviation, "nonzero_dense": 10.0}
         summary |= {"seeds": [*range(seeds)], "deviation": deviations}
-    described |= {"weigh_by": None, "normalize": "none", "l1_at_zero": 1.0}
-    described |= config or {}
-    files = {"config.json": described, "summary.json": summary | options}
+    files = {
+        "config.json": described | (config or {}),
+        "summary.json": summary | options,
+    }
     for name, content in {**files, "metrics.jsonl": EPOCH}.items():
         (path / name).write_text(json.dumps(content) + "\n")
 
