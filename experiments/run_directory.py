@@ -18,7 +18,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -298,7 +298,7 @@ class _OfPython(io.TextIOBase):
         self._stream, self.dropped = stream, False
 
     def write(self, text: str) -> int:
-        if threading.current_thread().name.startswith("Dummy-"):
+        if _outside_python():
             self.dropped = True
             return len(text)
         return self._stream.write(text)
@@ -311,12 +311,32 @@ def _retrieved(record: logging.LogRecord) -> bool:
     return "exception was never retrieved" not in record.getMessage()
 
 
+class _NotOfOrbax:
+    """A hook without the reads that Orbax left when another one failed: Python tells of
+    each, in a traceback, when it is collected or when TensorStore's thread ends it."""
+
+    def __init__(self, hook: Callable[[Any], Any]):
+        self._hook = hook
+
+    def __call__(self, unraisable: Any) -> None:
+        code = getattr(unraisable.object, "cr_code", None)  # a coroutine's
+        of_orbax = code is not None and "orbax" in code.co_filename
+        if not of_orbax and not _outside_python():
+            self._hook(unraisable)
+
+
+def _outside_python() -> bool:
+    return threading.current_thread().name.startswith("Dummy-")
+
+
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
     """Keeps what Orbax and TensorStore print from the user: of a full disk, tracebacks
     by the hundred lines, which are said in one."""
     # For good: tasks that failed are told when they are collected, much later.
     logging.getLogger("asyncio").addFilter(_retrieved)
+    if not isinstance(sys.unraisablehook, _NotOfOrbax):
+        sys.unraisablehook = _NotOfOrbax(sys.unraisablehook)
     log = logging.getLogger("absl")
     level, stream = log.level, _OfPython(sys.stderr)
     log.setLevel(logging.CRITICAL + 1)

@@ -18,11 +18,6 @@ from experiments.checkpoints import Checkpoints
 from experiments.run_directory import RunDirectoryError
 
 NAN = float("nan")
-# What Orbax leaves behind when it cannot read: coroutines that nobody awaited.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning",
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
-)
 
 
 @pytest.fixture
