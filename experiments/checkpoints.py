@@ -25,12 +25,12 @@ from rich.console import Console
 
 from experiments.console import say
 from experiments.processes import fetched, on_first
+from experiments.quiet_orbax import quiet_orbax
 from experiments.run_directory import (
     RunDirectoryError,
     check_tree,
     described,
     nulled,
-    quiet_orbax,
     reason,
 )
 

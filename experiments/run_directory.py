@@ -9,16 +9,11 @@ processes, the first writes; models are written by all together.
 import contextlib
 import datetime
 import glob
-import io
 import json
-import logging
 import math
 import os
 import re
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +24,7 @@ import orbax.checkpoint as ocp
 from bopt.fronts import Front
 from bopt.selections import path_name
 from experiments.processes import on_first
+from experiments.quiet_orbax import quiet_orbax
 
 
 class RunDirectoryError(Exception):
@@ -288,67 +284,6 @@ optimizer: it has int32[2] as w; expected nothing.
                 f"{name} is of another model or optimizer: it has {there} as {path}; "
                 f"expected {here}."
             )
-
-
-class _OfPython(io.TextIOBase):
-    """A stream without what threads write that Python did not start: TensorStore's,
-    which say of a full disk, in tracebacks, that a loop is closed."""
-
-    def __init__(self, stream: Any):
-        self._stream, self.dropped = stream, False
-
-    def write(self, text: str) -> int:
-        if _outside_python():
-            self.dropped = True
-            return len(text)
-        return self._stream.write(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
-
-
-def _retrieved(record: logging.LogRecord) -> bool:
-    return "exception was never retrieved" not in record.getMessage()
-
-
-class _NotOfOrbax:
-    """A hook without the reads that Orbax left when another one failed: Python tells of
-    each, in a traceback, when it is collected or when TensorStore's thread ends it."""
-
-    def __init__(self, hook: Callable[[Any], Any]):
-        self._hook = hook
-
-    def __call__(self, unraisable: Any) -> None:
-        code = getattr(unraisable.object, "cr_code", None)  # a coroutine's
-        of_orbax = code is not None and "orbax" in code.co_filename
-        if not of_orbax and not _outside_python():
-            self._hook(unraisable)
-
-
-def _outside_python() -> bool:
-    return threading.current_thread().name.startswith("Dummy-")
-
-
-@contextlib.contextmanager
-def quiet_orbax() -> Iterator[None]:
-    """Keeps what Orbax and TensorStore print from the user: of a full disk, tracebacks
-    by the hundred lines, which are said in one."""
-    # For good: tasks that failed are told when they are collected, much later.
-    logging.getLogger("asyncio").addFilter(_retrieved)
-    if not isinstance(sys.unraisablehook, _NotOfOrbax):
-        sys.unraisablehook = _NotOfOrbax(sys.unraisablehook)
-    log = logging.getLogger("absl")
-    level, stream = log.level, _OfPython(sys.stderr)
-    log.setLevel(logging.CRITICAL + 1)
-    try:
-        with contextlib.redirect_stderr(stream):
-            try:
-                yield
-            finally:
-                if stream.dropped:
-                    time.sleep(0.2)  # more are on their way
-    finally:
-        log.setLevel(level)
 
 
 class Run(NamedTuple):

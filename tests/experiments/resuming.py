@@ -13,7 +13,7 @@ import pytest
 
 from experiments import train
 from experiments.progress import Progress
-from experiments.run_directory import quiet_orbax
+from experiments.quiet_orbax import quiet_orbax
 from experiments.train import Trainer
 
 # What no two runs have in common.

@@ -1,9 +1,7 @@
 """The run directory: files whole or not there, full disks, folders that will not do."""
 
-import _thread
 import errno
 import json
-import logging
 import os
 import re
 import subprocess
@@ -16,12 +14,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from experiments import run_directory
-from experiments.run_directory import (
-    RunDirectory,
-    RunDirectoryError,
-    quiet_orbax,
-    read,
-)
+from experiments.run_directory import RunDirectory, RunDirectoryError, read
 
 NAN, INF = float("nan"), float("inf")
 
@@ -232,26 +225,6 @@ def test_a_run_on_a_disk_that_fills_up(tmp_path):
         assert found.summary["finished"] is False
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
-
-
-def test_what_tensorstores_threads_print_is_not_shown(capsys, caplog):
-    """Cause: after a failure they print tracebacks by the hundred, past all hooks; the
-    tasks that failed are told whenever they are collected."""
-    with quiet_orbax():
-        ended = _thread.allocate_lock()
-        ended.acquire()
-
-        def print_from_outside() -> None:  # in a thread that threading knows nothing of
-            print("Traceback", file=sys.stderr)
-            ended.release()
-
-        _thread.start_new_thread(print_from_outside, ())
-        ended.acquire()
-        print("ours", file=sys.stderr)
-    assert capsys.readouterr().err == "ours\n"
-    logging.getLogger("asyncio").error("Task exception was never retrieved")
-    logging.getLogger("asyncio").error("another message")
-    assert [record.message for record in caplog.records] == ["another message"]
 
 
 # Reading
