@@ -59,6 +59,7 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
+_OF_DIRECTIONS = ("grid", "bisection")  # the others need weights of objectives
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
 _PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
 _WEIGHED = {
@@ -109,7 +110,11 @@ PARTS = {
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
         "--budget 4",
-        {search: f"--search {search}" for search in _SEARCHES},
+        {
+            **{search: f"--search {search}" for search in _SEARCHES},
+            # The paper's own: fixed weights of madam's directions.
+            **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
+        },
     ),
     "normalize": Part(
         *_LENET,

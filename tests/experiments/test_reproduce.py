@@ -28,7 +28,9 @@ def test_the_options_of_each_run(name, run, smoke):
     assert config.dataset == expected  # never what happens to be found
     resolved = part.resolve(config, config.dataset)
     if name == "fronts":
-        assert resolved.search == run
+        search, _, optimizer = run.partition("-")
+        assert resolved.search == search
+        assert resolved.optimizer == (optimizer or "adam")
     else:
         assert resolved.prune is not run.endswith(("-unpruned", "-plain"))
     if not smoke:
