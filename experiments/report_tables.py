@@ -189,8 +189,9 @@ def of_fronts(own: Sequence[Result]) -> list[str]:
         f"({error:g}, {share:g}), as a share of it; of all trainings and seeds. Knee: "
         f"by {own[0].summary['knee']}, trained again for the full number of epochs, "
         "one seed. Continuation goes on from network to network: a warm-started l1 "
-        "path, of far fewer epochs. Each search was done once: which is better cannot "
-        "be told from this table.",
+        "path, of far fewer epochs. With madam and mrmsprop the weights are those of "
+        "their directions, as in the paper's own fronts. Each search was done once: "
+        "which is better cannot be told from this table.",
     ]
 
 

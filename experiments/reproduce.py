@@ -138,8 +138,9 @@ class Options:
     """The folder; each run gets a run directory OUT/PART/NAME."""
     part: Literal["all", "mnist", "cifar", "fronts", "normalize"] = "all"
     """mnist: LeNet-5 with four optimizers, pruned and not, and magnitude pruning;
-    cifar: VGG likewise; fronts: the searches of pareto_front; normalize: what the
-    gradients are divided by before the weights are sought, in short trainings."""
+    cifar: VGG likewise; fronts: the searches of pareto_front, two of them also on
+    madam's directions; normalize: what the gradients are divided by before the weights
+    are sought, in short trainings."""
     seeds: int = 3
     """Of each training, from 0 on."""
     epochs: Annotated[int | None, INT] = None

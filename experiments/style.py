@@ -17,7 +17,7 @@ from experiments.run_directory import RunDirectoryError
 # tell them apart in black and white.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "<")
 
 
 def tidy(axes: Axes) -> None:
