@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes  # of jax; gives NumPy the names of its narrow floats
 import numpy as np
 import scipy.sparse
 from jax.experimental import sparse
 
 from bopt.selections import PyTree, Where, path_name, select
+from bopt.sparsity._array_files import array_format
 
 
 class Masked(NamedTuple):
@@ -207,7 +207,7 @@ def save(
       >>> params["kernel"].toarray().tolist(), metadata
       ([[1.0, 0.0], [0.0, 1.0]], {'trained': 'today'})
     """
-    write, _ = _format(path)
+    write, _ = array_format(path)
     arrays: dict[str, np.ndarray] = {}
     forms: dict[str, dict[str, Any]] = {}
     for name, leaf in _flat(params).items():
@@ -243,7 +243,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
       Traceback (most recent call last):
       ValueError: network.pickle ends in '.pickle'; expected .npz or .safetensors.
     """
-    _, read = _format(path)
+    _, read = array_format(path)
     try:
         arrays, header = read(Path(path))
         header = json.loads(header)
@@ -267,8 +267,6 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         ) from error
     return tree, header["metadata"]
 
-
-# Forms
 
 _FORMS: dict[str, Callable[[dict[str, Any], tuple[int, ...]], Any]] = {
     "array": lambda parts, shape: parts["array"].reshape(shape),
@@ -343,62 +341,3 @@ def _flat(params: PyTree) -> dict[str, Any]:
                     "nested dictionaries whose keys are texts without /."
                 )
     return {path_name(path): leaf for path, leaf in leaves}
-
-
-# Files
-
-_HEADER = "bopt"
-Write = Callable[[Path, dict[str, np.ndarray], str], None]
-Read = Callable[[Path], tuple[Mapping[str, np.ndarray], str]]
-
-
-def _format(path: str | Path) -> tuple[Write, Read]:
-    match ending := Path(path).suffix:
-        case ".npz":
-            return _write_npz, _read_npz
-        case ".safetensors":
-            return _write_safetensors, _read_safetensors
-    raise ValueError(f"{path} ends in '{ending}'; expected .npz or .safetensors.")
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """As bytes, if NumPy's own format does not know the type."""
-    narrow = not array.dtype.isbuiltin and hasattr(ml_dtypes, array.dtype.name)
-    return array.view(f"u{array.dtype.itemsize}") if narrow else array
-
-
-def _write_npz(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    plain: dict[str, Any] = {name: _plain(array) for name, array in arrays.items()}
-    with open(path, "wb") as file:  # a path would get another ending
-        np.savez_compressed(file, **{_HEADER: np.array(header)}, **plain)
-
-
-def _read_npz(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return arrays, str(arrays.pop(_HEADER))
-
-
-def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    plain = {name: _plain(array) for name, array in arrays.items()}
-    _safetensors().save_file(plain, path, {_HEADER: header})
-
-
-def _read_safetensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    package = _safetensors()
-    from safetensors import safe_open
-
-    with safe_open(path, "np") as file:
-        header = (file.metadata() or {})[_HEADER]
-    return package.load_file(path), header
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError(
-            "Files that end in .safetensors need the package safetensors: "
-            "pip install safetensors. Or choose .npz."
-        ) from error
-    return safetensors.numpy
