@@ -55,9 +55,9 @@ from experiments import (
 )
 from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, STR, Config, parse
+from experiments.errors import ConfigError, RunDirectoryError
 from experiments.networks import use_all_cores
-from experiments.option_checks import ConfigError
-from experiments.run_directory import RunDirectoryError, read
+from experiments.run_directory import read
 from experiments.steps import steps_per_epoch
 
 

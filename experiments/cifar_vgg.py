@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from bopt.models import VGG
 from experiments.config import FLOAT, INT, PAIR, Config, Optimizer
 from experiments.networks import use_all_cores
+from experiments.paper_runs import EPOCHS
 from experiments.run import main
 
 
@@ -23,7 +24,7 @@ class VggConfig(Config):
     dense weights, and prunes it while it trains."""
 
     PREFERRED: ClassVar = "cifar10"
-    EPOCHS: ClassVar = {"cifar10": 125, "digits": 20}
+    EPOCHS: ClassVar = EPOCHS["cifar_vgg", None]
     L1: ClassVar = 0.03
     WEIGHTS: ClassVar = (0.9, 0.1)
 

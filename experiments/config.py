@@ -13,6 +13,7 @@ from experiments.option_checks import (
     check_ranges,
     check_together,
 )
+from experiments.paper_runs import EPOCHS
 
 # For options whose default depends on others, as their help says.
 FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
@@ -32,7 +33,7 @@ class Config:
 
     # An experiment with other data or other defaults is a subclass.
     PREFERRED: ClassVar[str] = "mnist"  # what --dataset auto looks for first
-    EPOCHS: ClassVar[Mapping[str, int]] = {"mnist": 30, "digits": 100}
+    EPOCHS: ClassVar[Mapping[str, int]] = EPOCHS["mnist_lenet", None]
     L1: ClassVar[float] = 3e-4  # coefficient of the baselines
     # Of madam and mrmsprop, where nothing asks for weights of least norm.
     WEIGHTS: ClassVar[tuple[float, float] | None] = None

@@ -20,8 +20,9 @@ import tyro
 from matplotlib.axes import Axes
 
 from experiments.config import parse
+from experiments.errors import RunDirectoryError
 from experiments.front_figures import draw_front
-from experiments.run_directory import Run, RunDirectoryError, read
+from experiments.run_directory import Run, read
 from experiments.style import COLORS, DASHES, MARKERS, plt, save, tidy
 
 
@@ -44,7 +45,7 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
       >>> from experiments.figures import draw
       >>> draw([], "nowhere")
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: No run directory to draw.
+      experiments.errors.RunDirectoryError: No run directory to draw.
     """
     if not paths:
         raise RunDirectoryError("No run directory to draw.")

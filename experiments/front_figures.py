@@ -15,6 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from bopt.fronts import Front
+from experiments.errors import RunDirectoryError
 from experiments.front_axes import (
     Places,
     chosen,
@@ -29,7 +30,7 @@ from experiments.front_axes import (
 )
 from experiments.front_levels import levels
 from experiments.published import read_published
-from experiments.run_directory import RunDirectoryError, read_front, read_json
+from experiments.run_directory import read_front, read_json
 from experiments.style import COLORS, plt, save, tidy
 
 _BLUE, _RED, _, _PINK, _ORANGE, _, _BLACK = COLORS
@@ -69,7 +70,7 @@ def draw_front(path: str | Path, out: str | Path) -> list[Path]:
       >>> from experiments.front_figures import draw_front
       >>> draw_front("nowhere", "figures")
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no front: it has no \
+      experiments.errors.RunDirectoryError: nowhere holds no front: it has no \
 config.json. Name a folder that python -m experiments.pareto_front wrote with --out.
     """
     run = _read(Path(path))

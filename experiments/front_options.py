@@ -13,7 +13,9 @@ from bopt.models import VGG, LeNet5
 from bopt.models.conv import Method
 from experiments.cifar_vgg import VggConfig
 from experiments.config import FLOAT, INT, STR, Config, default, epochs_on, resolve
-from experiments.option_checks import BASELINES, ConfigError, check_at_least
+from experiments.errors import ConfigError
+from experiments.option_checks import BASELINES, check_at_least
+from experiments.paper_runs import EPOCHS
 
 Optimizer = Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"]
 
@@ -86,7 +88,7 @@ class LenetFront(_Search, Config):
     a series of trainings of LeNet-5 (--model vgg: VGG; see --model vgg --help), and
     trains its knee again in full."""
 
-    EPOCHS: ClassVar[Mapping[str, int]] = {k: n // 3 for k, n in Config.EPOCHS.items()}
+    EPOCHS: ClassVar[Mapping[str, int]] = EPOCHS["pareto_front", "lenet5"]
     FINAL_EPOCHS: ClassVar[Mapping[str, int]] = Config.EPOCHS
     RANGE: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
 
@@ -103,7 +105,7 @@ class VggFront(_Search, VggConfig):
     """Traces the Pareto front of cross entropy and the l1 norm of the dense weights by
     a series of trainings of VGG, and trains its knee again in full."""
 
-    EPOCHS: ClassVar = {name: n // 3 for name, n in VggConfig.EPOCHS.items()}
+    EPOCHS: ClassVar = EPOCHS["pareto_front", "vgg"]
     FINAL_EPOCHS: ClassVar[Mapping[str, int]] = VggConfig.EPOCHS
     RANGE: ClassVar[tuple[float, float]] = (1e-3, 0.1)
 

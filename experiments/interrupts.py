@@ -4,27 +4,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+from experiments.errors import Interrupted
 from experiments.processes import gathered
-
-
-class Interrupted(Exception):
-    """Somebody asked the run to stop.
-
-    Attributes:
-      code: the exit code that shells expect: 130 for Ctrl-C, 143 for SIGTERM.
-      command: what goes on with the run, if there is anything to go on with.
-
-    Example:
-      >>> import signal
-      >>> from experiments.interrupts import Interrupted
-      >>> Interrupted(signal.SIGTERM).code
-      143
-    """
-
-    def __init__(self, number: int):
-        super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
-        self.command: str | None = None
 
 
 @contextlib.contextmanager
@@ -38,7 +19,8 @@ def deferred() -> Iterator[Callable[[], None]]:
 
     Example:
       >>> import signal
-      >>> from experiments.interrupts import Interrupted, deferred
+      >>> from experiments.errors import Interrupted
+      >>> from experiments.interrupts import deferred
       >>> with deferred() as check:
       ...     signal.raise_signal(signal.SIGTERM)
       ...     try:

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from experiments.option_checks import ConfigError
+from experiments.errors import ConfigError
 
 _NETWORKS, _BATCH = "networks", "batch"
 

@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.errors import ConfigError
+
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
 BASELINES = ("sgd", "adam", "rmsprop")
-
-
-class ConfigError(ValueError):
-    """Options that do not fit; the message names them and what fits."""
 
 
 def check_at_least(config: Any, bounds: Mapping[str, float], kind: str = "") -> None:
@@ -27,7 +25,7 @@ def check_at_least(config: Any, bounds: Mapping[str, float], kind: str = "") -> 
       >>> from experiments.option_checks import check_at_least
       >>> check_at_least(Config(batch_size=0), {"batch_size": 1})
       Traceback (most recent call last):
-      experiments.option_checks.ConfigError: --batch-size is 0; expected at least 1.
+      experiments.errors.ConfigError: --batch-size is 0; expected at least 1.
     """
     for name, low in bounds.items():
         value = getattr(config, name)
@@ -52,7 +50,7 @@ def check_ranges(config: Any) -> None:
       >>> from experiments.option_checks import check_ranges
       >>> check_ranges(Config(momentum=1.0))
       Traceback (most recent call last):
-      experiments.option_checks.ConfigError: --momentum is 1.0; expected a number from \
+      experiments.errors.ConfigError: --momentum is 1.0; expected a number from \
 0 to below 1.
     """
     bounds = {
@@ -105,7 +103,7 @@ def check_together(config: Any) -> None:
       >>> from experiments.option_checks import check_together
       >>> check_together(Config(optimizer="madam", nesterov=True))
       Traceback (most recent call last):
-      experiments.option_checks.ConfigError: --nesterov has no meaning for --optimizer \
+      experiments.errors.ConfigError: --nesterov has no meaning for --optimizer \
 madam; it is for smgd, sgd. Leave it out, or choose one of these.
     """
     takers = {

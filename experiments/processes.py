@@ -22,16 +22,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from experiments.config import Config
-from experiments.option_checks import ConfigError
+from experiments.errors import ConfigError, ProcessError
 
 HEARTBEAT_SECONDS = 30  # a process that is silent for so long is lost
 _INNER = (
     "BOPT_INNER_PROCESS"  # in its environment: the pipe that tells of the outer's end
 )
-
-
-class ProcessError(Exception):
-    """Another process of the run failed, or was lost; the message names it."""
 
 
 def fetched(tree: Any) -> Any:

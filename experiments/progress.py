@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from experiments.errors import NonFiniteError
+
 
 class Scores(NamedTuple):
     """Accuracy (0 to 1) and mean cross entropy (nats) over a split."""
@@ -30,11 +32,9 @@ class Progress(NamedTuple):
     seconds: float
 
 
-class NonFiniteError(ArithmeticError):
-    """A loss is NaN or infinite; the message names epoch and step."""
-
-    def __init__(self, loss: str, epoch: int, step: int, steps: int):
-        super().__init__(
-            f"{loss} not finite in epoch {epoch}, step {step} of {steps}. Lower "
-            "--learning-rate, or change --normalize or --optimizer."
-        )
+def not_finite(loss: str, epoch: int, step: int, steps: int) -> NonFiniteError:
+    """The error of a loss that is NaN or infinite."""
+    return NonFiniteError(
+        f"{loss} not finite in epoch {epoch}, step {step} of {steps}. Lower "
+        "--learning-rate, or change --normalize or --optimizer."
+    )

@@ -4,7 +4,7 @@ import csv
 import math
 from pathlib import Path
 
-from experiments.run_directory import RunDirectoryError
+from experiments.errors import RunDirectoryError
 
 _COLUMNS = ("test_accuracy", "nonzero_dense")
 

@@ -19,10 +19,10 @@ import tyro
 
 from experiments import report_figures, report_tables
 from experiments.config import STR, parse
+from experiments.errors import RunDirectoryError
+from experiments.paper_runs import PARTS
 from experiments.published import read_published
-from experiments.reproduce import PARTS
 from experiments.results import Result, results
-from experiments.run_directory import RunDirectoryError
 
 _CONDITIONS = {"batch_size": "Batch size", "seeds": "seeds", "data_source": "data"}
 _INTRODUCTION = """\
@@ -55,7 +55,7 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
       >>> from experiments.report import report
       >>> report("nowhere")
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no finished run.
+      experiments.errors.RunDirectoryError: nowhere holds no finished run.
     """
     folder = Path(folder)
     published = read_published(compare) if compare else []

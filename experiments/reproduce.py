@@ -21,110 +21,40 @@ from experiments import cifar_vgg, data, pareto_front
 from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, Config, parse, resolve
 from experiments.console import say
+from experiments.errors import ConfigError
 from experiments.front_options import LenetFront, resolve_front
 from experiments.networks import Network, use_all_cores
 from experiments.optimizers import compose
-from experiments.option_checks import ConfigError, check_at_least
+from experiments.option_checks import check_at_least
+from experiments.paper_runs import PARTS, Part
 from experiments.run import load, make_console
 from experiments.run import main as run_experiment
 from experiments.steps import steps_per_epoch
 from experiments.train import TRAIN_EVALUATION, Trainer
 
 
-class Part(NamedTuple):
-    """A part of the reproduction: one program, run with several sets of options.
-
-    Attributes:
-      program: from the words of a command line to an exit code.
-      options: the program's.
-      resolve: of these options and the data set's name.
-      module: from the options to the network.
-      words: of all its runs.
-      smoke: instead, for a quick look on the digits.
-      runs: name -> words of the run.
-    """
-
-    program: Callable[[list[str]], int]
+class _Program(NamedTuple):
+    main: Callable[[list[str]], int]
     options: Any
     resolve: Callable[[Any, str], Any]
     module: Callable[[Any], Any]
-    words: str
-    smoke: str
-    runs: dict[str, str]
 
 
-def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
-    ending, more = ("", "") if prune else ("-unpruned", " --no-prune")
-    return {name + ending: f"--optimizer {name}{more}" for name in names}
-
-
-_SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-_OF_DIRECTIONS = ("grid", "bisection")  # the others need weights of objectives
-_TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
-_PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
-_WEIGHED = {
-    "madam": "--optimizer madam",
-    "madam-gradients": "--optimizer madam --weigh-by gradients",
-    "smgd": "--optimizer smgd",
-}
-_LENET = (
-    lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
-    Config,
-    resolve,
-    lambda _: LeNet5(),
-)
-PARTS = {
-    "mnist": Part(
-        *_LENET,
-        "--dataset mnist --no-figures",
-        "--dataset digits --no-figures --train-size 320 --epochs 3",
-        {
-            **_optimizers("sgd", "adam", "smgd", "madam"),
-            "cubic": f"{_TO_98} --sparsity-schedule cubic",
-            "once": f"{_TO_98} --sparsity-schedule once",
-            "madam-gradients": _PUBLISHED,
-            **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
-            "madam-gradients-unpruned": f"{_PUBLISHED} --no-prune",
-            "adam-plain": "--optimizer adam --l1 0 --no-prune",
-        },
+PROGRAMS = {
+    "mnist_lenet": _Program(
+        lambda words: run_experiment("mnist_lenet", Config, lambda _: LeNet5(), words),
+        Config,
+        resolve,
+        lambda _: LeNet5(),
     ),
-    "cifar": Part(
+    "cifar_vgg": _Program(
         lambda words: run_experiment("cifar_vgg", VggConfig, cifar_vgg.network, words),
         VggConfig,
         resolve,
         cifar_vgg.network,
-        "--dataset cifar10 --no-figures",
-        "--dataset digits --no-figures --train-size 128 --epochs 1",
-        {
-            **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
-            **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
-            # Weights of least norm, rather than the paper's fixed ones.
-            "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
-        },
     ),
-    "fronts": Part(
-        pareto_front.main,
-        LenetFront,
-        resolve_front,
-        lambda config: config.module(),
-        "--dataset mnist --no-figures",
-        "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
-        "--budget 4",
-        {
-            **{search: f"--search {search}" for search in _SEARCHES},
-            # The paper's own: fixed weights of madam's directions.
-            **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
-        },
-    ),
-    "normalize": Part(
-        *_LENET,
-        "--dataset mnist --no-figures --epochs 10",
-        "--dataset digits --no-figures --train-size 320 --epochs 2",
-        {
-            f"{name}-{mode}": f"{words} --normalize {mode}"
-            for name, words in _WEIGHED.items()
-            for mode in ("none", "l2", "loss", "loss+")
-        },
+    "pareto_front": _Program(
+        pareto_front.main, LenetFront, resolve_front, lambda config: config.module()
     ),
 }
 
@@ -207,7 +137,7 @@ def reproduce(parts: Mapping[str, Part], options: Options) -> int:
             say(console, str(path), "bold")
             begun = (path / "config.json").is_file()
             where = ("--resume" if begun else "--out", str(path))
-            code = part.program([*_words(part, run, options), *where])
+            code = PROGRAMS[part.program].main([*_words(part, run, options), *where])
             if code > 128:
                 print("This command, given again, goes on, too.", file=sys.stderr)
                 return code
@@ -239,9 +169,11 @@ def expected(part: Part, options: Options) -> float:
     """
     dataset, pace, total = None, None, 0.0
     for run in part.runs:
-        config = parse(part.options, "reproduce", _words(part, run, options))
+        config = parse(
+            PROGRAMS[part.program].options, "reproduce", _words(part, run, options)
+        )
         dataset = dataset or load(config, Console(quiet=True))
-        config = part.resolve(config, dataset.name)
+        config = PROGRAMS[part.program].resolve(config, dataset.name)
         pace = pace or _pace(part, config, dataset)
         epochs = config.epochs
         if isinstance(config, LenetFront):  # and its knee, of one seed
@@ -265,7 +197,7 @@ def _pace(part: Part, config: Any, dataset: data.Dataset) -> _Pace:
     steps, short = steps_per_epoch(dataset, config.batch_size), 48
     some = dataset._replace(train=dataset.train[: short * config.batch_size])
     trainer = Trainer(
-        part.module(config),
+        PROGRAMS[part.program].module(config),
         lambda *weights: compose(config, steps),
         some,
         config,

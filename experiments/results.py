@@ -1,25 +1,13 @@
 """What finished runs came to, read from their directories, and how runs differ."""
 
-import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.cifar_vgg import VggConfig
-from experiments.config import Config, parse
-from experiments.front_options import LenetFront, VggFront
 from experiments.option_checks import MULTI_GRADIENT
-from experiments.reproduce import PARTS
+from experiments.paper_runs import EPOCHS, PARTS
 from experiments.run_directory import read_json
-
-# Experiment, model where it has the choice.
-_OPTIONS: dict[tuple[str, str | None], type[Config]] = {
-    ("mnist_lenet", None): Config,
-    ("cifar_vgg", None): VggConfig,
-    ("pareto_front", "lenet5"): LenetFront,
-    ("pareto_front", "vgg"): VggFront,
-}
 
 
 class Mean(NamedTuple):
@@ -129,7 +117,7 @@ class Result(NamedTuple):
         command = "python -m experiments.reproduce --part " + self.path.parent.name
         if config["dataset_found"] == "digits":
             return f"{command} --smoke --seeds {config['seeds']} --out DIR"
-        if config["epochs"] != _epochs(self.path.parent.name, config["dataset_found"]):
+        if config["epochs"] != part.epochs[config["dataset_found"]]:
             command += f" --epochs {config['epochs']}"
         return f"{command} --seeds {config['seeds']} --out DIR"
 
@@ -145,7 +133,7 @@ class Result(NamedTuple):
         if in none."""
         config = self.config
         model = config.get("model")
-        own = _OPTIONS[config["experiment"], model].EPOCHS[config["dataset_found"]]
+        own = EPOCHS[config["experiment"], model][config["dataset_found"]]
         ways = []
         if config["epochs"] < own:
             ways += [f"{config['epochs']} of the experiment's own {own} epochs"]
@@ -189,19 +177,12 @@ def results(folder: Path) -> Iterator[Result]:
         last = Path(*path.parts[-2:])
         return order.index(last) if last in order else len(order), path
 
-    known = [experiment for experiment, _ in _OPTIONS]
+    known = [experiment for experiment, _ in EPOCHS]
     paths = {file.parent for file in folder.rglob("config.json")}
     for path in sorted((x for x in paths if x.parent not in paths), key=place):
         config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
         if config.get("experiment") in known:  # other programs have such files, too
             yield Result(path.name, path, config, summary)
-
-
-@functools.cache  # many runs are of one part
-def _epochs(part: str, dataset: str) -> int:
-    """Of the runs of a part, unless told otherwise."""
-    config = parse(PARTS[part].options, "report", PARTS[part].words.split())
-    return PARTS[part].resolve(config, dataset).epochs
 
 
 def _number(value: float | None) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.config import AnyConfig, parse
-from experiments.option_checks import ConfigError
-from experiments.run_directory import RunDirectoryError, read_json
+from experiments.errors import ConfigError, RunDirectoryError
+from experiments.run_directory import read_json
 
 # Options that do not change the result, but for rounding.
 FREE = frozenset(
@@ -37,7 +37,7 @@ def options(
       >>> from experiments.resume import options
       >>> options(Config, "mnist_lenet", ["--resume", "nowhere"])
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no run of \
+      experiments.errors.RunDirectoryError: nowhere holds no run of \
 python -m experiments.mnist_lenet to go on with: it has no config.json.
     """
     given = parse(config, experiment, words)

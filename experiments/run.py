@@ -15,12 +15,11 @@ from experiments import data, figures, interrupts, processes, records, resume
 from experiments.checkpoints import Checkpoints
 from experiments.config import AnyConfig, Config, resolve
 from experiments.console import print_summary, say
+from experiments.errors import Failure, Interrupted, RunDirectoryError
 from experiments.networks import Network
 from experiments.optimizers import compose
-from experiments.option_checks import ConfigError
 from experiments.processes import on_first
-from experiments.progress import NonFiniteError
-from experiments.run_directory import RunDirectory, RunDirectoryError, read_json
+from experiments.run_directory import RunDirectory, read_json
 from experiments.steps import steps_per_epoch
 from experiments.train import Trainer
 from experiments.training import Training, by_seed
@@ -83,15 +82,13 @@ def exit_code(
     def told(function: Callable[[], int]) -> int:
         try:
             return function()
-        except (ConfigError, data.DataError) as error:
-            return _failed(f"error: {error}", 2)
-        except (RunDirectoryError, NonFiniteError, processes.ProcessError) as error:
-            return _failed(f"error: {error}", 1)
-        except interrupts.Interrupted as interrupt:
+        except Interrupted as interrupt:
             then = "nothing was begun"
             if interrupt.command:
                 then = f"all that was done is saved. Go on with: {interrupt.command}"
             return _failed(f"Stopped by {interrupt}: {then}", interrupt.code)
+        except Failure as failure:
+            return _failed(f"error: {failure}", failure.code)
         except KeyboardInterrupt:
             return _failed("Stopped by SIGINT.", 130)
 
@@ -229,7 +226,7 @@ def opened(
             directory.write_config(now)
         try:
             yield directory, check
-        except interrupts.Interrupted as interrupt:
+        except Interrupted as interrupt:
             interrupt.command = (
                 f"python -m experiments.{experiment} --resume {directory.path}"
             )
@@ -251,7 +248,7 @@ def initial(path: str, seed: int, like: Any) -> Any:
       >>> from experiments.run import initial
       >>> initial("nowhere", 0, {})
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no trained network: \
+      experiments.errors.RunDirectoryError: nowhere holds no trained network: \
 it has no model/, which a finished run has. Go on with it by --resume first.
     """
     directory = RunDirectory(Path(path))

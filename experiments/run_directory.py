@@ -23,12 +23,9 @@ import orbax.checkpoint as ocp
 
 from bopt.fronts import Front
 from bopt.selections import path_name
+from experiments.errors import RunDirectoryError
 from experiments.processes import on_first
 from experiments.quiet_orbax import quiet_orbax
-
-
-class RunDirectoryError(Exception):
-    """A run directory that cannot be written or read; the message names the file."""
 
 
 class RunDirectory:
@@ -271,7 +268,7 @@ def check_tree(found: dict[str, Any], expected: dict[str, Any], name: Path) -> N
       >>> from experiments.run_directory import check_tree
       >>> check_tree({"w": [[2], "int32"]}, {}, Path("runs/a/model"))
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: runs/a/model is of another model or \
+      experiments.errors.RunDirectoryError: runs/a/model is of another model or \
 optimizer: it has int32[2] as w; expected nothing.
     """
     for path in dict.fromkeys((*found, *expected)):
@@ -325,7 +322,7 @@ def read(path: str | Path) -> Run:
       >>> from experiments.run_directory import read
       >>> read("nowhere")
       Traceback (most recent call last):
-      experiments.run_directory.RunDirectoryError: nowhere holds no run: it has no \
+      experiments.errors.RunDirectoryError: nowhere holds no run: it has no \
 config.json. Name a folder that an experiment wrote with --out.
     """
     path = Path(path)

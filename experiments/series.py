@@ -15,8 +15,8 @@ from experiments import records
 from experiments.checkpoints import Checkpoints, remove
 from experiments.console import progress_bar, say
 from experiments.data import Dataset
+from experiments.errors import Interrupted
 from experiments.front_options import FrontConfig, make_search
-from experiments.interrupts import Interrupted
 from experiments.networks import Network, data_devices
 from experiments.optimizers import compose
 from experiments.run_directory import RunDirectory, read_front

@@ -10,8 +10,8 @@ import optax
 import bopt
 from experiments.config import KERNELS, Config
 from experiments.data import Dataset
+from experiments.errors import ConfigError
 from experiments.images import augmented
-from experiments.option_checks import ConfigError
 
 EVALUATION_BATCH = 200
 

@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.run_directory import RunDirectoryError
+from experiments.errors import RunDirectoryError
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the dashes and markers
 # tell them apart in black and white.

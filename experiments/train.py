@@ -24,7 +24,7 @@ from experiments.networks import (
     sharding,
 )
 from experiments.processes import fetched, gathered
-from experiments.progress import NonFiniteError, Progress, Scores
+from experiments.progress import Progress, Scores, not_finite
 from experiments.steps import (
     Carry,
     make_evaluate,
@@ -232,7 +232,7 @@ class Trainer:
             bad_step = fetched(carry.bad_step).tolist()  # waits for the device
             seconds = time.perf_counter() - start
             if self._networks is None and bad_step >= 0:
-                raise NonFiniteError(
+                raise not_finite(
                     "The objectives are", number, bad_step + 1, self.steps_per_epoch
                 )
             speed = (end - done) / max(seconds, 1e-9)

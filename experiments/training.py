@@ -12,9 +12,9 @@ from experiments.checkpoints import Checkpoints
 from experiments.config import Config
 from experiments.console import Display
 from experiments.data import Dataset
-from experiments.interrupts import Interrupted
+from experiments.errors import Interrupted
 from experiments.optimizers import schedule
-from experiments.progress import NonFiniteError, Progress
+from experiments.progress import Progress, not_finite
 from experiments.run_directory import RunDirectory
 from experiments.seeds import mean
 from experiments.steps import make_penalties
@@ -126,7 +126,7 @@ class Training:
             lost = not np.isfinite(own["train"].cross_entropy)
             if epoch and lost and not self._trainer.many:
                 steps = self._steps
-                raise NonFiniteError("The cross entropy is", epoch, steps, steps)
+                raise not_finite("The cross entropy is", epoch, steps, steps)
             params = {"params": networks[number]["params"]}
             sparsity = records.sparsity(params)
             if progress is None:

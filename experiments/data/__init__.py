@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.data import cifar10, digits, mnist
-from experiments.data.errors import DataError, UnavailableError
+from experiments.data.errors import UnavailableError
+from experiments.errors import DataError
 
 __all__ = ["DATASETS", "TITLES", "DataError", "Dataset", "load"]
 

@@ -20,7 +20,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data import archives, files, tfds
-from experiments.data.errors import DataError, UnavailableError
+from experiments.data.errors import UnavailableError
+from experiments.errors import DataError
 
 ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 ARCHIVE = "cifar-10-binary.tar.gz"

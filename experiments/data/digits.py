@@ -9,7 +9,8 @@ Learning Repository, 1998 (its test part).
 
 import numpy as np
 
-from experiments.data.errors import EXTRA, DataError
+from experiments.data.errors import EXTRA
+from experiments.errors import DataError
 
 
 def read(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

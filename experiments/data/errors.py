@@ -1,13 +1,6 @@
-"""What can go wrong with data, in two kinds: stop, or try the next way in."""
+"""How a way to the data ends that leads nowhere: the next is tried."""
 
 EXTRA = 'install this project\'s `experiments` extra (pip install -e ".[experiments]")'
-
-
-class DataError(ValueError):
-    """Data that is missing, damaged or asked for wrongly; the run must stop.
-
-    Every message names the culprit, what was found, what was expected and what to do.
-    """
 
 
 class UnavailableError(Exception):

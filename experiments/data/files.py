@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.data.errors import DataError, UnavailableError
+from experiments.data.errors import UnavailableError
+from experiments.errors import DataError
 
 
 class WrongError(Exception):

@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.data import files, tfds
-from experiments.data.errors import DataError, UnavailableError
+from experiments.data.errors import UnavailableError
+from experiments.errors import DataError
 
 ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
 SHAPE = (28, 28, 1)

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.data.errors import EXTRA, DataError, UnavailableError
+from experiments.data.errors import EXTRA, UnavailableError
+from experiments.errors import DataError
 
 # A server that has not begun to answer by then counts as out of reach. TFDS's own
 # retries would go on for minutes.

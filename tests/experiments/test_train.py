@@ -19,9 +19,9 @@ from networks import (
 
 from experiments import data, steps, train
 from experiments.config import Config, resolve
+from experiments.errors import NonFiniteError
 from experiments.optimizers import compose
 from experiments.option_checks import ConfigError
-from experiments.progress import NonFiniteError
 from experiments.train import Trainer
 
 

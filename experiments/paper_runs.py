@@ -1,0 +1,99 @@
+"""The runs that reproduce the paper, its code and baselines: plain data.
+
+`experiments.reproduce` starts them, `experiments.report` makes a page of results.
+"""
+
+from typing import NamedTuple
+
+
+class Part(NamedTuple):
+    """One program, run with several sets of options.
+
+    Attributes:
+      program: name of the program, as in ``python -m experiments.PROGRAM``.
+      epochs: dataset -> epochs of each training, unless --epochs is given.
+      words: options of all its runs.
+      smoke: options of all its runs for a quick look at the digits.
+      runs: name of a run -> its options.
+    """
+
+    program: str
+    epochs: dict[str, int]
+    words: str
+    smoke: str
+    runs: dict[str, str]
+
+
+def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
+    ending, more = ("", "") if prune else ("-unpruned", " --no-prune")
+    return {name + ending: f"--optimizer {name}{more}" for name in names}
+
+
+_SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
+_OF_DIRECTIONS = ("grid", "bisection")  # the others need weights of objectives
+_TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
+_PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
+_WEIGHED = {
+    "madam": "--optimizer madam",
+    "madam-gradients": "--optimizer madam --weigh-by gradients",
+    "smgd": "--optimizer smgd",
+}
+PARTS = {
+    "mnist": Part(
+        "mnist_lenet",
+        {"mnist": 30, "digits": 100},
+        "--dataset mnist --no-figures",
+        "--dataset digits --no-figures --train-size 320 --epochs 3",
+        {
+            **_optimizers("sgd", "adam", "smgd", "madam"),
+            "cubic": f"{_TO_98} --sparsity-schedule cubic",
+            "once": f"{_TO_98} --sparsity-schedule once",
+            "madam-gradients": _PUBLISHED,
+            **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
+            "madam-gradients-unpruned": f"{_PUBLISHED} --no-prune",
+            "adam-plain": "--optimizer adam --l1 0 --no-prune",
+        },
+    ),
+    "cifar": Part(
+        "cifar_vgg",
+        {"cifar10": 125, "digits": 20},
+        "--dataset cifar10 --no-figures",
+        "--dataset digits --no-figures --train-size 128 --epochs 1",
+        {
+            **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
+            **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
+            # Weights of least norm, rather than the paper's fixed ones.
+            "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
+        },
+    ),
+    "fronts": Part(
+        "pareto_front",
+        {"mnist": 10, "digits": 33},
+        "--dataset mnist --no-figures",
+        "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
+        "--budget 4",
+        {
+            **{search: f"--search {search}" for search in _SEARCHES},
+            # The paper's own: fixed weights of madam's directions.
+            **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
+        },
+    ),
+    "normalize": Part(
+        "mnist_lenet",
+        {"mnist": 10, "digits": 10},
+        "--dataset mnist --no-figures --epochs 10",
+        "--dataset digits --no-figures --train-size 320 --epochs 2",
+        {
+            f"{name}-{mode}": f"{words} --normalize {mode}"
+            for name, words in _WEIGHED.items()
+            for mode in ("none", "l2", "loss", "loss+")
+        },
+    ),
+}
+# (program, model of a front) -> dataset -> epochs of its defaults.
+EPOCHS: dict[tuple[str, str | None], dict[str, int]] = {
+    ("mnist_lenet", None): {"mnist": 30, "digits": 100},
+    ("cifar_vgg", None): {"cifar10": 125, "digits": 20},
+    ("pareto_front", "lenet5"): {"mnist": 10, "digits": 33},
+    ("pareto_front", "vgg"): {"cifar10": 41, "digits": 6},
+}
