@@ -55,10 +55,10 @@ from IPython.display import Image
 import bopt
 from bopt.models import LeNet5, chain, shrink, size
 from experiments import data
+from experiments.devices import use_all_cores
 from experiments.front_options import LenetFront
-from experiments.networks import use_all_cores
 from experiments.pareto_front import run
-from experiments.run_directory import read_front
+from experiments.runs.directory import read_front
 
 SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: everything is short
 use_all_cores()  # each core of a CPU becomes a device, and trains networks of its own

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from bopt.models import VGG
 from experiments.config import FLOAT, INT, PAIR, Config, Optimizer
-from experiments.networks import use_all_cores
+from experiments.devices import use_all_cores
+from experiments.launch import main
 from experiments.paper_runs import EPOCHS
-from experiments.run import main
 
 
 @dataclasses.dataclass(frozen=True)

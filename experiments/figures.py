@@ -21,9 +21,9 @@ from matplotlib.axes import Axes
 
 from experiments.config import parse
 from experiments.errors import RunDirectoryError
-from experiments.front_figures import draw_front
-from experiments.run_directory import Run, read
-from experiments.style import COLORS, DASHES, MARKERS, plt, save, tidy
+from experiments.plots.front import draw_front
+from experiments.plots.style import COLORS, DASHES, MARKERS, plt, save, tidy
+from experiments.runs.directory import Run, read
 
 
 def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:

@@ -4,8 +4,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator
 
+from experiments.devices import gathered
 from experiments.errors import Interrupted
-from experiments.processes import gathered
 
 
 @contextlib.contextmanager

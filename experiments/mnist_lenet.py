@@ -9,8 +9,8 @@ import sys
 
 from bopt.models import LeNet5
 from experiments.config import Config
-from experiments.networks import use_all_cores
-from experiments.run import main
+from experiments.devices import use_all_cores
+from experiments.launch import main
 
 if __name__ == "__main__":
     use_all_cores()

@@ -32,26 +32,26 @@ from rich.console import Console
 from rich.table import Table
 
 from bopt.fronts import Front, Point
-from experiments import figures, records, resume
-from experiments.checkpoints import Checkpoints, remove
-from experiments.console import print_summary, say
+from experiments import figures
 from experiments.data import Dataset
+from experiments.devices import on_first, use_all_cores
 from experiments.front_options import (
     FrontConfig,
     LenetFront,
     VggFront,
     resolve_front,
 )
-from experiments.networks import use_all_cores
-from experiments.optimizers import compose
-from experiments.processes import on_first
-from experiments.published import read_published
-from experiments.run import exit_code, finished, load, make_console, opened
-from experiments.run_directory import RunDirectory, read_json
-from experiments.series import Series
-from experiments.steps import make_penalties, steps_per_epoch
-from experiments.train import Trainer
-from experiments.training import Training
+from experiments.launch import exit_code, finished, load, make_console, opened
+from experiments.plots.published import read_published
+from experiments.runs import records, resume
+from experiments.runs.checkpoints import Checkpoints, remove
+from experiments.runs.console import print_summary, say
+from experiments.runs.directory import RunDirectory, read_json
+from experiments.training.loop import Training
+from experiments.training.optimizers import compose
+from experiments.training.search import Series
+from experiments.training.step import make_penalties, steps_per_epoch
+from experiments.training.trainer import Trainer
 
 # Error, and share of dense weights left: what is worse counts for nothing.
 REFERENCES = {"mnist": (0.03, 0.1)}
@@ -59,7 +59,7 @@ REFERENCE = (0.9, 1.0)  # chance
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code, see `experiments.run.main`."""
+    """The command line; returns the exit code, see `experiments.launch.main`."""
     words = sys.argv[1:] if words is None else words
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model")
@@ -92,7 +92,7 @@ def run(config: FrontConfig) -> RunDirectory:
       >>> import contextlib, io, tempfile
       >>> from experiments.front_options import LenetFront
       >>> from experiments.pareto_front import run
-      >>> from experiments.run_directory import read_front
+      >>> from experiments.runs.directory import read_front
       >>> config = LenetFront(dataset="digits", train_size=64, budget=2, epochs=1,
       ...                     final_epochs=0, figures=False, out=tempfile.mkdtemp())
       >>> with contextlib.redirect_stdout(io.StringIO()):

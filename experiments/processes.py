@@ -15,83 +15,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 from experiments.config import Config
-from experiments.errors import ConfigError, ProcessError
+from experiments.errors import ConfigError
 
 HEARTBEAT_SECONDS = 30  # a process that is silent for so long is lost
 _INNER = (
     "BOPT_INNER_PROCESS"  # in its environment: the pipe that tells of the outer's end
 )
-
-
-def fetched(tree: Any) -> Any:
-    """A tree of arrays on the host, wherever their parts are.
-
-    Args:
-      tree: of arrays; all processes ask for the same ones.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.processes import fetched
-      >>> fetched({"a": jnp.arange(2)})
-      {'a': array([0, 1], dtype=int32)}
-    """
-
-    def whole(leaf):
-        if leaf.is_fully_addressable or leaf.is_fully_replicated:
-            return leaf
-        return multihost_utils.process_allgather(leaf, tiled=True)
-
-    return jax.device_get(jax.tree.map(whole, tree))
-
-
-def gathered(number: int) -> list[int]:
-    """Every process' number, in the processes' order, which all of them ask for.
-
-    Example:
-      >>> from experiments.processes import gathered
-      >>> gathered(3)
-      [3]
-    """
-    if jax.process_count() == 1:
-        return [number]
-    return multihost_utils.process_allgather(np.int32(number)).tolist()
-
-
-def on_first(function: Callable[[], Any]) -> Any:
-    """Calls a function in the first process alone; where it fails, all fail.
-
-    Returns:
-      What the function returned; None in the other processes.
-
-    Raises:
-      ProcessError: in the other processes, when the first failed.
-
-    Example:
-      >>> from experiments.processes import on_first
-      >>> on_first(lambda: "done")
-      'done'
-    """
-    if jax.process_count() == 1:
-        return function()
-    result, error = None, None
-    if jax.process_index() == 0:
-        try:
-            result = function()
-        except Exception as raised:
-            error = raised
-    failed = gathered(error is not None)[0]
-    if error is not None:
-        raise error
-    if failed:
-        raise ProcessError("Process 0 failed; it says why.")
-    return result
 
 
 def run(config: Config, program: Callable[[], int]) -> int:

@@ -17,12 +17,13 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
-from experiments import report_figures, report_tables
+from experiments import report_tables
 from experiments.config import STR, parse
 from experiments.errors import RunDirectoryError
 from experiments.paper_runs import PARTS
-from experiments.published import read_published
-from experiments.results import Result, results
+from experiments.plots import tradeoff as report_figures
+from experiments.plots.published import read_published
+from experiments.runs.results import Result, results
 
 _CONDITIONS = {"batch_size": "Batch size", "seeds": "seeds", "data_source": "data"}
 _INTRODUCTION = """\
@@ -42,8 +43,8 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
 
     Args:
       folder: where they are, at any depth.
-      compare: a CSV file of published networks, see `experiments.published`; they are
-        drawn beside LeNet-5's, and the last section of the page is about them.
+      compare: a CSV file of published networks, see `experiments.plots.published`; they
+        are drawn beside LeNet-5's, and the last section of the page is about them.
 
     Returns:
       RESULTS.md.

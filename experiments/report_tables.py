@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from experiments.results import Difference, Mean, Result, difference
+from experiments.runs.results import Difference, Mean, Result, difference
 
 _UNKNOWN = "-"
 # Heading -> key of the summary, factor, digits.
@@ -156,7 +156,7 @@ def of_fronts(own: Sequence[Result]) -> list[str]:
     Example:
       >>> from pathlib import Path
       >>> from experiments.report_tables import of_fronts
-      >>> from experiments.results import Result
+      >>> from experiments.runs.results import Result
       >>> summary = {"final": None, "points": 20, "nondominated": 15, "knee": "chord",
       ...     "hypervolume": 0.4, "reference": [0.03, 0.1], "seconds_total": 600.0}
       >>> config = {"optimizer": "adam", "seeds": 1}

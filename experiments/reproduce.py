@@ -20,17 +20,17 @@ from bopt.models import LeNet5
 from experiments import cifar_vgg, data, pareto_front
 from experiments.cifar_vgg import VggConfig
 from experiments.config import INT, Config, parse, resolve
-from experiments.console import say
+from experiments.devices import Network, use_all_cores
 from experiments.errors import ConfigError
 from experiments.front_options import LenetFront, resolve_front
-from experiments.networks import Network, use_all_cores
-from experiments.optimizers import compose
+from experiments.launch import load, make_console
+from experiments.launch import main as run_experiment
 from experiments.option_checks import check_at_least
 from experiments.paper_runs import PARTS, Part
-from experiments.run import load, make_console
-from experiments.run import main as run_experiment
-from experiments.steps import steps_per_epoch
-from experiments.train import TRAIN_EVALUATION, Trainer
+from experiments.runs.console import say
+from experiments.training.optimizers import compose
+from experiments.training.step import steps_per_epoch
+from experiments.training.trainer import TRAIN_EVALUATION, Trainer
 
 
 class _Program(NamedTuple):
@@ -84,7 +84,7 @@ class Options:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 1 if a run failed, else as
-    `experiments.run.main`.
+    `experiments.launch.main`.
 
     Example:
       >>> import contextlib, sys

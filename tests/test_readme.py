@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments import benchmark, figures, report, reproduce
+from experiments import figures, report, reproduce
+from experiments.benchmark import __main__ as benchmark
 from experiments.cifar_vgg import VggConfig
 from experiments.config import Config, parse
 from experiments.front_options import LenetFront

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from experiments import figures
-from experiments.run_directory import RunDirectory
+from experiments.runs.directory import RunDirectory
 
 NAMES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
 LENET = {"Dense_0": 48_000, "Dense_1": 10_080, "Dense_2": 840}

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from bopt.fronts import Front, Point
-from experiments.front_figures import draw_front
-from experiments.run_directory import RunDirectory
+from experiments.plots.front import draw_front
+from experiments.runs.directory import RunDirectory
 
 FRONT_NAMES = ["front.png", "levels.png"]
 NAN = float("nan")

@@ -9,9 +9,9 @@ from pathlib import Path
 from networks import Small
 
 from experiments import pareto_front
+from experiments.devices import use_all_cores
 from experiments.front_options import LenetFront
-from experiments.networks import use_all_cores
-from experiments.run_directory import read_front
+from experiments.runs.directory import read_front
 
 WORDS = "--dataset digits --no-figures --batch-size 16 --epochs 2 --final-epochs 1"
 PROGRAM = (__file__,)

@@ -13,9 +13,9 @@ import numpy as np
 from networks import Linear, Normalised, Small, noise
 
 from experiments.config import Config, resolve
-from experiments.networks import Network
-from experiments.optimizers import compose
-from experiments.train import Trainer
+from experiments.devices import Network
+from experiments.training.optimizers import compose
+from experiments.training.trainer import Trainer
 
 MODELS = {
     "linear": (Linear(random=True), {"conv_l2": 0.0}),

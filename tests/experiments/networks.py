@@ -10,8 +10,8 @@ from flax import linen as nn
 import bopt
 from experiments.config import Config
 from experiments.data import Dataset
-from experiments.images import PADDING
-from experiments.train import Trainer
+from experiments.training.images import PADDING
+from experiments.training.trainer import Trainer
 
 
 class Linear(nn.Module):

@@ -18,9 +18,9 @@ from programs import finish, small, start
 from bopt.models import VGG, LeNet5
 from experiments.config import Config, resolve
 from experiments.data import Dataset
-from experiments.networks import divided, make_mesh, over_networks, sharding
-from experiments.optimizers import compose
-from experiments.train import Trainer
+from experiments.devices import divided, make_mesh, over_networks, sharding
+from experiments.training.optimizers import compose
+from experiments.training.trainer import Trainer
 
 PROGRAM = ("-W", "error", __file__)
 BATCH = 32

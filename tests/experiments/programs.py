@@ -14,8 +14,8 @@ from networks import Normalised, Small
 
 from experiments.cifar_vgg import VggConfig
 from experiments.config import Config
-from experiments.run import main
-from experiments.run_directory import Run, read
+from experiments.launch import main
+from experiments.runs.directory import Run, read
 
 LENET = ("-m", "experiments.mnist_lenet")
 VGG = ("-m", "experiments.cifar_vgg")

@@ -11,10 +11,10 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import train
-from experiments.progress import Progress
-from experiments.quiet_orbax import quiet_orbax
-from experiments.train import Trainer
+from experiments.runs.quiet_orbax import quiet_orbax
+from experiments.training import trainer as train
+from experiments.training.progress import Progress
+from experiments.training.trainer import Trainer
 
 # What no two runs have in common.
 TIMED = frozenset({"seconds", "seconds_total", "seconds_compile", "steps_per_second"})

@@ -9,8 +9,10 @@ import pytest
 from networks import Normalised, noise
 from rich.console import Console
 
-from experiments import benchmark, benchmark_step, data
-from experiments.benchmark_step import Cost
+from experiments import data
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import step as benchmark_step
+from experiments.benchmark.step import Cost
 from experiments.cifar_vgg import VggConfig
 
 MULTI_GRADIENT = [

@@ -14,12 +14,13 @@ import pytest
 from networks import Normalised, Small, noise
 from rich.console import Console
 
-from experiments import benchmark, benchmark_checkpoint
-from experiments.benchmark_checkpoint import WITH, WITHOUT
-from experiments.checkpoints import Checkpoints
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import checkpoint as benchmark_checkpoint
+from experiments.benchmark.checkpoint import WITH, WITHOUT
 from experiments.cifar_vgg import VggConfig
 from experiments.config import Config
-from experiments.train import Trainer
+from experiments.runs.checkpoints import Checkpoints
+from experiments.training.trainer import Trainer
 
 IMAGES = noise(120, train=80, validation=20)
 PARTS = ["parameters", "batch statistics", "moments", "masks"]

@@ -10,10 +10,11 @@ from networks import Small, noise
 from programs import printed
 from rich.console import Console
 
-from experiments import benchmark, benchmark_devices
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import devices as benchmark_devices
 from experiments.config import Config
 from experiments.option_checks import ConfigError
-from experiments.train import Trainer
+from experiments.training.trainer import Trainer
 
 
 def run(*words: str, **environment: str) -> str:
@@ -86,7 +87,7 @@ def test_the_program():
         assert "no speed is to be expected" in " ".join(out.split())
 
 
-FORCED = "from experiments.benchmark_devices import force_devices; force_devices(); "
+FORCED = "from experiments.benchmark.devices import force_devices; force_devices(); "
 FORCED += "import jax; print(jax.device_count())"
 
 

@@ -11,10 +11,11 @@ import pytest
 from networks import Small, noise
 from rich.console import Console
 
-from experiments import benchmark, benchmark_front
-from experiments.benchmark_front import ALONE
+from experiments.benchmark import __main__ as benchmark
+from experiments.benchmark import networks as benchmark_front
+from experiments.benchmark.networks import ALONE
 from experiments.config import Config
-from experiments.train import Trainer
+from experiments.training.trainer import Trainer
 
 MIB = 1 << 20
 

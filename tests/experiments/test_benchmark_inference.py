@@ -12,10 +12,10 @@ from programs import small
 from rich.console import Console
 
 from bopt.models import LeNet5, Size
-from experiments import benchmark_inference
-from experiments.benchmark_inference import FORMS, Form
+from experiments.benchmark import inference as benchmark_inference
+from experiments.benchmark.inference import FORMS, Form
 from experiments.mnist_lenet import Config, main
-from experiments.run_directory import RunDirectory, RunDirectoryError
+from experiments.runs.directory import RunDirectory, RunDirectoryError
 
 IMAGE = (28, 28, 1)
 

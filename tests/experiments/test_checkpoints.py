@@ -13,9 +13,9 @@ from networks import Normalised, made, noise
 from rich.console import Console
 
 import bopt
-from experiments import checkpoints as checkpoints_module
-from experiments.checkpoints import Checkpoints
-from experiments.run_directory import RunDirectoryError
+from experiments.runs import checkpoints as checkpoints_module
+from experiments.runs.checkpoints import Checkpoints
+from experiments.runs.directory import RunDirectoryError
 
 NAN = float("nan")
 

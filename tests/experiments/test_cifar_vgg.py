@@ -17,9 +17,9 @@ from programs import VGG, finish, normalised, start
 from bopt import models
 from experiments import data
 from experiments.cifar_vgg import VggConfig
-from experiments.images import moments, scaled
-from experiments.run import main
-from experiments.run_directory import read
+from experiments.launch import main
+from experiments.runs.directory import read
+from experiments.training.images import moments, scaled
 
 CHECKPOINTS = {"checkpoints", ".lock"}
 FILES = {"config.json", "metrics.jsonl", "summary.json", "model", "figures"}

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from experiments.console import Display, print_summary
-from experiments.progress import Progress
+from experiments.runs.console import Display, print_summary
+from experiments.training.progress import Progress
 
 DENSE = {"nonzeros": {"Dense_0": 1_024}, "dense_sparsity": 0.95}
 UNPRUNED = {"nonzeros_conv": {"Conv_0": 864, "Conv_1": 9_216}, "conv_sparsity": 0.0}

@@ -10,7 +10,7 @@ from fronts import WORDS
 from on_devices import BATCH, run
 from programs import SMALL, finish, small, start, wait_for_epochs
 
-from experiments.run_directory import read, read_front
+from experiments.runs.directory import read, read_front
 
 DIGITS = "--dataset digits --no-figures"
 

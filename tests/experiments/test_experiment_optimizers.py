@@ -1,4 +1,4 @@
-"""experiments.optimizers: from the options to a chain and to a learning rate.
+"""experiments.training.optimizers: from the options to a chain and to a learning rate.
 
 Each composed optimizer is compared with a chain written out by hand. (The file is not
 called test_optimizers.py: pytest allows that name once, and tests/ has it.)
@@ -17,8 +17,8 @@ import pytest
 
 import bopt
 from experiments.config import Config, parse, resolve
-from experiments.optimizers import compose, schedule
 from experiments.option_checks import BASELINES, MULTI_GRADIENT
+from experiments.training.optimizers import compose, schedule
 
 STEPS_PER_EPOCH, EPOCHS = 3, 2
 STEPS = STEPS_PER_EPOCH * EPOCHS

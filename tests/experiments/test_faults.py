@@ -15,7 +15,7 @@ import pytest
 from programs import LENET, SMALL, TIMEOUT, VGG, finish, start, wait_for_epochs
 from resuming import arrays, newest, results
 
-from experiments.run_directory import read
+from experiments.runs.directory import read
 
 DIGITS = "--dataset digits --no-figures"
 HALF = ".orbax-checkpoint-tmp"  # in the name of a folder that Orbax is writing

@@ -10,7 +10,7 @@ import pytest
 from drawing import NAMES, draw, labels, make, points, row
 
 from experiments import figures
-from experiments.run_directory import RunDirectoryError
+from experiments.runs.directory import RunDirectoryError
 
 
 @pytest.fixture

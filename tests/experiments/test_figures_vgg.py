@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawing import LENET, VGG, draw, labels, make, points, row, vgg_row
 
-from experiments.run_directory import read
+from experiments.runs.directory import read
 
 EPOCHS = range(6)
 DENSE, CONV = 20_480, sum(VGG.values())

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from programs import small
 
-from experiments.checkpoints import FORMAT
-from experiments.run_directory import read
+from experiments.runs.checkpoints import FORMAT
+from experiments.runs.directory import read
 
 FOLDER = Path(__file__).parent
 WORDS = "--dataset digits --train-size 64 --batch-size 16 --epochs 4 --no-figures"

@@ -24,8 +24,8 @@ from front_drawing import (
 from matplotlib import colormaps
 
 from experiments import figures
-from experiments.front_figures import draw_front
-from experiments.run_directory import RunDirectory, RunDirectoryError
+from experiments.plots.front import draw_front
+from experiments.runs.directory import RunDirectory, RunDirectoryError
 
 GRID = [point(w1) for w1 in (1e-4, 3e-4, 1e-3, 3e-3)]
 DOMINATED = point(2e-4, objectives=(0.06, 900.0))

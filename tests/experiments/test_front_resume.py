@@ -10,8 +10,8 @@ from fronts import PROGRAM, WORDS, table, trace, use_small
 from programs import TIMEOUT, finish, start
 
 from experiments.interrupts import Interrupted
-from experiments.run_directory import RunDirectory, read, read_front
-from experiments.train import Trainer
+from experiments.runs.directory import RunDirectory, read, read_front
+from experiments.training.trainer import Trainer
 
 SMALL = f"{WORDS} --train-size 64 --parallel 2"
 

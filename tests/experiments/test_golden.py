@@ -6,8 +6,8 @@ import bopt
 from bopt.models import LeNet5
 from experiments import data
 from experiments.config import Config, resolve
-from experiments.optimizers import compose
-from experiments.train import Trainer
+from experiments.training.optimizers import compose
+from experiments.training.trainer import Trainer
 
 GOLDEN = {
     "objective 0": 2.3240564,

@@ -9,9 +9,9 @@ import pytest
 
 import bopt
 from experiments.config import Config, resolve
-from experiments.optimizers import compose
 from experiments.option_checks import MULTI_GRADIENT
-from experiments.steps import chosen_weights
+from experiments.training.optimizers import compose
+from experiments.training.step import chosen_weights
 
 RNG = np.random.default_rng(0)
 

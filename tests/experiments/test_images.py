@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from networks import changed
 
-from experiments.images import PADDING, augmented, moments, scaled
+from experiments.training.images import PADDING, augmented, moments, scaled
 
 
 def pixels(number, shape=(6, 5, 3), seed=0, low=0) -> np.ndarray:

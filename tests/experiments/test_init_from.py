@@ -10,7 +10,7 @@ from networks import Small
 from programs import normalised, small
 from resuming import arrays, results, stopping
 
-from experiments.run_directory import RunDirectory, read
+from experiments.runs.directory import RunDirectory, read
 
 SHORT = "--dataset digits --train-size 160 --no-figures"
 PRUNED = f"{SHORT} --epochs 2 --threshold 0.08"

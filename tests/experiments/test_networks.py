@@ -1,4 +1,4 @@
-"""Many networks as one program give what each gives alone; see `experiments.train`."""
+"""Many networks as one program give what each gives alone; see `training.trainer`."""
 
 import functools
 import logging
@@ -26,8 +26,8 @@ from many_networks import (
     trained,
 )
 
-from experiments import train
-from experiments.networks import Network, over_networks
+from experiments.devices import Network, over_networks
+from experiments.training import trainer as train
 
 # What each gives alone
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from programs import printed
 
-from experiments.networks import make_mesh, over_networks, sharding
+from experiments.devices import make_mesh, over_networks, sharding
 
 # The axis
 
@@ -85,7 +85,7 @@ def test_networks_on_four_devices(told):
     ]
 
 
-COUNT = "from experiments.networks import use_all_cores; use_all_cores(); "
+COUNT = "from experiments.devices import use_all_cores; use_all_cores(); "
 COUNT += "import jax; print(jax.device_count())"
 
 

@@ -9,7 +9,7 @@ import pytest
 from fronts import WORDS, table, trace, use_small
 
 from bopt.fronts import Front
-from experiments.run_directory import read, read_front
+from experiments.runs.directory import read, read_front
 
 SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 SMALL = f"{WORDS} --train-size 64"

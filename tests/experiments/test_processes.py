@@ -14,7 +14,7 @@ from fronts import PROGRAM as FRONT
 from programs import SMALL, finish, small, start, wait_for_epochs
 from resuming import untimed
 
-from experiments.run_directory import read, read_front
+from experiments.runs.directory import read, read_front
 
 WORDS = "--dataset digits --train-size 128 --no-figures"
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from experiments.published import read_published
-from experiments.run_directory import RunDirectoryError
+from experiments.plots.published import read_published
+from experiments.runs.directory import RunDirectoryError
 
 HEADER = "test_accuracy,nonzero_dense\n"
 

@@ -5,7 +5,7 @@ import _thread
 import logging
 import sys
 
-from experiments.quiet_orbax import quiet_orbax
+from experiments.runs.quiet_orbax import quiet_orbax
 
 
 def test_what_tensorstores_threads_print_is_not_shown(capsys, caplog):

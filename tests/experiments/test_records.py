@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments import data, records
+from experiments import data
 from experiments.cifar_vgg import VggConfig
 from experiments.config import resolve
-from experiments.progress import Scores
-from experiments.records import Sparsity
+from experiments.runs import records
+from experiments.runs.records import Sparsity
+from experiments.training.progress import Scores
 
 
 def kernel(shape, zeros) -> np.ndarray:

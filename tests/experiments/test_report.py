@@ -8,7 +8,7 @@ import pytest
 
 import experiments
 from experiments.report import main, report
-from experiments.run_directory import RunDirectoryError
+from experiments.runs.directory import RunDirectoryError
 
 KEPT = Path(experiments.__file__).parent / "results"
 PUBLISHED = (

@@ -12,8 +12,8 @@ from programs import start
 from experiments import report, reproduce
 from experiments.config import parse
 from experiments.reproduce import PARTS, Options
-from experiments.results import Result
-from experiments.run_directory import read
+from experiments.runs.directory import read
+from experiments.runs.results import Result
 
 RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
 
@@ -23,10 +23,14 @@ RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
 def test_the_options_of_each_run(name, run, smoke):
     part = PARTS[name]
     words = part.smoke if smoke else part.words
-    config = parse(part.options, "reproduce", f"{words} {part.runs[run]}".split())
+    config = parse(
+        reproduce.PROGRAMS[part.program].options,
+        "reproduce",
+        f"{words} {part.runs[run]}".split(),
+    )
     expected = "digits" if smoke else {"cifar": "cifar10"}.get(name, "mnist")
     assert config.dataset == expected  # never what happens to be found
-    resolved = part.resolve(config, config.dataset)
+    resolved = program.resolve(config, config.dataset)
     if name == "fronts":
         search, _, optimizer = run.partition("-")
         assert resolved.search == search
@@ -41,9 +45,16 @@ def test_the_options_of_each_run(name, run, smoke):
 @pytest.mark.parametrize("name", [name for name in PARTS if name != "fronts"])
 def test_the_page_tells_the_runs_of_a_part_apart(name):
     part, told = PARTS[name], set()
+    program = reproduce.PROGRAMS[part.program]
     for run, words in part.runs.items():
-        config = parse(part.options, "reproduce", f"{part.words} {words}".split())
-        described = dataclasses.asdict(part.resolve(config, config.dataset))
+        config = parse(
+            reproduce.PROGRAMS[part.program].options,
+            "reproduce",
+            f"{part.words} {words}".split(),
+        )
+        described = dataclasses.asdict(
+            reproduce.PROGRAMS[part.program].resolve(config, config.dataset)
+        )
         told.add(Result(run, Path(run), described, {}).options)
     assert len(told) == len(part.runs)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.results import Mean, difference, results
+from experiments.runs.results import Mean, difference, results
 
 numbers = st.floats(-1e6, 1e6)
 means = st.builds(Mean, numbers, st.floats(0, 1e3), st.integers(2, 9))

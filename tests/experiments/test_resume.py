@@ -8,8 +8,8 @@ from fronts import WORDS, table, trace, use_small
 from programs import normalised, small
 from resuming import arrays, newest, results, snapshot, stopping
 
-from experiments.checkpoints import Checkpoints
-from experiments.run_directory import RunDirectory, read, read_front
+from experiments.runs.checkpoints import Checkpoints
+from experiments.runs.directory import RunDirectory, read, read_front
 
 WHOLE = "--dataset digits --train-size 160 --epochs 3 --no-figures"  # 5 steps an epoch
 SHORT = "--dataset digits --train-size 64 --epochs 1 --no-figures"  # 2 steps

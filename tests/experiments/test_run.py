@@ -14,7 +14,7 @@ from programs import LENET, SMALL, finish, small, start
 
 from bopt.models import LeNet5
 from experiments.config import Config
-from experiments.run_directory import read
+from experiments.runs.directory import read
 
 OPTIONS = {field.name for field in dataclasses.fields(Config)}
 CONFIG = OPTIONS | {

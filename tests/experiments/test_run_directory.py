@@ -13,8 +13,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments import run_directory
-from experiments.run_directory import RunDirectory, RunDirectoryError, read
+from experiments.runs import directory as run_directory
+from experiments.runs.directory import RunDirectory, RunDirectoryError, read
 
 NAN, INF = float("nan"), float("inf")
 
@@ -168,7 +168,7 @@ def limited(directory: RunDirectory, code: str, limit: int) -> str:
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from experiments.run_directory import RunDirectory, RunDirectoryError\n"
+        "from experiments.runs.directory import RunDirectory, RunDirectoryError\n"
         "directory = RunDirectory(Path(sys.argv[1]))\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
         "try:\n"

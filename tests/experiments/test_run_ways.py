@@ -9,8 +9,8 @@ from networks import Linear
 from programs import LENET, finish, small, start
 
 from experiments.config import Config
-from experiments.run import main
-from experiments.run_directory import RunDirectory, read
+from experiments.launch import main
+from experiments.runs.directory import RunDirectory, read
 
 # Every way to train
 

@@ -8,8 +8,8 @@ import pytest
 from programs import small
 
 from experiments import figures
-from experiments.run_directory import read
-from experiments.seeds import mean
+from experiments.runs.directory import read
+from experiments.runs.seeds import mean
 
 WORDS = "--dataset digits --train-size 100 --epochs 2 --seed 3"
 SEEDS = (3, 4, 5)

@@ -10,7 +10,7 @@ from networks import Normalised
 
 import bopt
 from experiments.config import Config
-from experiments.steps import make_objectives, make_penalties
+from experiments.training.step import make_objectives, make_penalties
 
 OPTIONS = [
     *({"l1_where": where} for where in ("dense", "all")),

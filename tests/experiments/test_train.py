@@ -17,12 +17,14 @@ from networks import (
     scores_by_numpy,
 )
 
-from experiments import data, steps, train
+from experiments import data
 from experiments.config import Config, resolve
 from experiments.errors import NonFiniteError
-from experiments.optimizers import compose
 from experiments.option_checks import ConfigError
-from experiments.train import Trainer
+from experiments.training import step as steps
+from experiments.training import trainer as train
+from experiments.training.optimizers import compose
+from experiments.training.trainer import Trainer
 
 
 def kernel(trainer: Trainer) -> np.ndarray:

@@ -19,8 +19,8 @@ from networks import (
     scores_by_numpy,
 )
 
-from experiments.images import moments
-from experiments.train import Trainer
+from experiments.training.images import moments
+from experiments.training.trainer import Trainer
 
 BATCH = 8
 

@@ -1,0 +1,1 @@
+"""Run directories: their files, checkpoints, records, and terminal output."""

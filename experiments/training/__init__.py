@@ -1,0 +1,1 @@
+"""Training: the jitted step, the optimizer, trainer, loop and front search."""
