@@ -1,9 +1,10 @@
-"""What a program runs on: devices that divide the networks, and the batches of each."""
+"""Device mesh, batching over networks, and helpers for several processes."""
 
 import functools
 import os
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -16,71 +17,82 @@ from experiments.errors import ConfigError, ProcessError
 _NETWORKS, _BATCH = "networks", "batch"
 
 
-class Network(NamedTuple):
-    """What is a network's own among those that train as one program.
+def use_all_cores() -> None:
+    """Make one JAX device per CPU core; call it before JAX is used.
 
-    Attributes:
-      seed: of its initial parameters, its order of the images, and all else random.
-      weights: of the two objectives.
-
-    Example:
-      >>> from experiments.devices import Network
-      >>> Network(seed=0, weights=(0.9, 0.1)).seed
-      0
+    Does nothing if the number of CPU devices is given by JAX_NUM_CPU_DEVICES or
+    --xla_force_host_platform_device_count.
     """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
+        return
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:  # not Linux
+        cores = os.cpu_count() or 1
+    jax.config.update("jax_num_cpu_devices", cores)
 
-    seed: int
-    weights: tuple[float, ...]
+
+def use_compilation_cache() -> None:
+    """Keep compiled programs in the user's cache folder.
+
+    Does nothing if JAX's own variable, JAX_COMPILATION_CACHE_DIR, names a folder.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(root) / "bopt" / "jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def initialize_processes(
+    coordinator: str | None, processes: int | None, process_id: int | None
+) -> None:
+    """Connect this process to the others of the run.
+
+    Raises:
+      ConfigError: nothing is given, and JAX knows no cluster environment.
+    """
+    try:
+        jax.distributed.initialize(coordinator, processes, process_id)
+    except ValueError as error:
+        raise ConfigError(
+            f"--distributed found no cluster: {error} Give --coordinator HOST:PORT, "
+            "--processes and --process-id."
+        ) from error
 
 
 def data_devices(devices: int | Literal["all"], batch_size: int) -> int:
-    """How many devices divide a network's batches.
-
-    Args:
-      devices: a number, or all that there are.
-      batch_size: images a step.
+    """Return the number of devices that each batch is split across.
 
     Raises:
-      ConfigError: more than there are, or a batch that they do not divide.
-
-    Example:
-      >>> from experiments.devices import data_devices
-      >>> data_devices(1, 32)
-      1
+      ConfigError: there are fewer devices, or they do not divide the batch.
     """
-    there = jax.device_count()
-    number = there if devices == "all" else devices
-    if not 1 <= number <= there:
+    available = jax.device_count()
+    number = available if devices == "all" else devices
+    if not 1 <= number <= available:
         raise ConfigError(
-            f"--devices is {devices}, but there are {there}; expected 1 to {there}."
+            f"--devices is {devices}, but {available} are available; expected 1 to "
+            f"{available}."
         )
-    if jax.process_count() > 1 and number != there:
+    if jax.process_count() > 1 and number != available:
         raise ConfigError(
             f"--devices is {devices}, but the {jax.process_count()} processes have "
-            f"{there}; expected all."
+            f"{available}; expected all."
         )
     if batch_size % number:
         above = -(-batch_size // number) * number
         sizes = f"{above - number} or {above}" if above > number else f"{above}"
         raise ConfigError(
-            f"--batch-size is {batch_size}, which {number} devices do not divide; the "
-            f"next that they do: {sizes}."
+            f"--batch-size is {batch_size}, which is not a multiple of {number} "
+            f"devices; expected for example {sizes}."
         )
     return number
 
 
 def make_mesh(networks: int, batch: int = 1) -> Mesh:
-    """The devices that so many networks are divided among: all, or one for each.
+    """Make a mesh of networks x batch; it needs not use every device.
 
-    Args:
-      networks: how many.
-      batch: so many devices divide each network's batches. With several processes, all
-        devices of all of them are in the mesh.
-
-    Example:
-      >>> from experiments.devices import make_mesh
-      >>> make_mesh(1).size
-      1
+    With several processes, it has all devices of all of them.
     """
     rows = jax.device_count() // batch
     if jax.process_count() == 1:
@@ -93,23 +105,14 @@ def make_mesh(networks: int, batch: int = 1) -> Mesh:
     )
 
 
-def divided(mesh: Mesh | None, many: bool) -> Callable[[jax.Array], jax.Array]:
-    """A function, for use inside `jax.jit`, that divides a batch's rows among devices.
+def split_batch(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    """Return a function that splits a batch's rows across the mesh's batch axis.
 
-    Args:
-      mesh: see `make_mesh`; None: there is one device.
-      many: whether it will be called inside `over_networks`.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from experiments.devices import divided, make_mesh
-      >>> print(jax.jit(divided(make_mesh(1), many=False))(jnp.arange(2)))
-      [0 1]
+    It is for functions that `over_networks` maps.
     """
-    if mesh is None or mesh.shape[_BATCH] == 1:
+    if mesh.shape[_BATCH] == 1:
         return lambda rows: rows
-    where = P(_BATCH) if many else NamedSharding(mesh, P(_BATCH))
-    return lambda rows: jax.lax.with_sharding_constraint(rows, where)
+    return lambda rows: jax.lax.with_sharding_constraint(rows, P(_BATCH))
 
 
 def over_networks(
@@ -118,22 +121,22 @@ def over_networks(
     mesh: Mesh,
     at_once: bool | None = None,
 ) -> Callable[..., Any]:
-    """From a function of one network to the same of K networks, for `jax.jit`.
+    """Map a function of one network over K networks.
 
-    The axis is sharded over the rows of the mesh. In each, a CPU takes one network
+    The axis over networks is sharded over the mesh. A CPU device maps its networks one
     after another, whose parameters stay in its cache: two to four times as fast as
-    batched products of small matrices. An accelerator takes all at once.
+    batched products of small matrices. An accelerator maps several at once; a single
+    one is never batched, because its convolutions would become grouped ones.
 
     Args:
-      function: its results are arrays.
-      mapped: so many of its arguments, the first ones, get a leading axis of length K,
-        which the number of rows divides. The others are the same for all networks.
+      function: a function of one network; its results are arrays.
+      mapped: number of leading arguments with an axis over networks, of a length that
+        is a multiple of the mesh's networks axis.
       mesh: see `make_mesh`.
-      at_once: whether a device takes all its networks at once or one after another;
-        None: whatever suits it.
+      at_once: vectorize over the networks of a device; None to choose.
 
     Returns:
-      A function whose results have the leading axis.
+      A function for `jax.jit` whose results have a leading axis over networks.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -141,18 +144,19 @@ def over_networks(
       >>> print(jax.jit(over_networks(jnp.add, 1, make_mesh(1)))(jnp.arange(2), 1))
       [1 2]
     """
-    if at_once is None:
-        at_once = mesh.devices.flat[0].platform != "cpu"
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
 
     def on_a_device(*args):
         own, shared = args[:mapped], args[mapped:]
+        several = len(jax.tree.leaves(own)[0]) > 1
+        vectorize = (several and not on_cpu) if at_once is None else at_once
 
         def one(own):
             return function(*own, *shared)
 
-        return jax.vmap(one)(own) if at_once else jax.lax.map(one, own)
+        return jax.vmap(one)(own) if vectorize else jax.lax.map(one, own)
 
-    @functools.wraps(function)  # its name is in the logs of what is compiled
+    @functools.wraps(function)  # its name is in the logs of the compiler
     def on_all(*args):
         specs = [*[P(_NETWORKS)] * mapped, *[P()] * (len(args) - mapped)]
         return jax.shard_map(
@@ -160,61 +164,20 @@ def over_networks(
             mesh=mesh,
             in_specs=tuple(specs),
             out_specs=P(_NETWORKS),
-            axis_names={_NETWORKS},  # XLA divides the batches, as `divided` says
-            check_vma=False,  # else constants would be no carry of a loop
+            axis_names={_NETWORKS},  # XLA splits the batches, see `split_batch`
+            check_vma=False,  # otherwise constants could not be carries of loops
         )(*args)
 
     return on_all
 
 
 def sharding(mesh: Mesh, split: bool) -> NamedSharding:
-    """Where arrays are that have an axis over networks (split), or that all share.
-
-    Example:
-      >>> from experiments.devices import make_mesh, sharding
-      >>> sharding(make_mesh(1), split=False).is_fully_replicated
-      True
-    """
+    """Return the sharding of arrays with an axis over networks, or of shared ones."""
     return NamedSharding(mesh, P(_NETWORKS) if split else P())
 
 
-def use_all_cores() -> None:
-    """Makes a device of each of this process's CPU cores, for networks to share.
-
-    To be called before JAX is used. Does nothing where the number of CPU devices was
-    told: ``JAX_NUM_CPU_DEVICES``, ``--xla_force_host_platform_device_count``.
-
-    Example:
-      >>> import subprocess, sys
-      >>> program = "from experiments.devices import use_all_cores; import jax; "
-      >>> program += "use_all_cores(); print(jax.device_count())"
-      >>> environment = {"JAX_NUM_CPU_DEVICES": "3", "JAX_PLATFORMS": "cpu"}
-      >>> print(subprocess.run([sys.executable, "-c", program], env=environment,
-      ...                      capture_output=True, text=True).stdout)
-      3
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
-        return
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:  # not Linux
-        cores = os.cpu_count() or 1
-    jax.config.update("jax_num_cpu_devices", cores)
-
-
 def fetched(tree: Any) -> Any:
-    """A tree of arrays on the host, wherever their parts are.
-
-    Args:
-      tree: of arrays; all processes ask for the same ones.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.devices import fetched
-      >>> fetched({"a": jnp.arange(2)})
-      {'a': array([0, 1], dtype=int32)}
-    """
+    """Copy a tree of arrays to the host; all processes call it together."""
 
     def whole(leaf):
         if leaf.is_fully_addressable or leaf.is_fully_replicated:
@@ -225,31 +188,20 @@ def fetched(tree: Any) -> Any:
 
 
 def gathered(number: int) -> list[int]:
-    """Every process' number, in the processes' order, which all of them ask for.
-
-    Example:
-      >>> from experiments.devices import gathered
-      >>> gathered(3)
-      [3]
-    """
+    """Return one number per process; all processes call it together."""
     if jax.process_count() == 1:
         return [number]
     return multihost_utils.process_allgather(np.int32(number)).tolist()
 
 
 def on_first(function: Callable[[], Any]) -> Any:
-    """Calls a function in the first process alone; where it fails, all fail.
+    """Call a function in the first process only; if it fails, all processes fail.
 
     Returns:
-      What the function returned; None in the other processes.
+      The function's result; None in the other processes.
 
     Raises:
-      ProcessError: in the other processes, when the first failed.
-
-    Example:
-      >>> from experiments.devices import on_first
-      >>> on_first(lambda: "done")
-      'done'
+      ProcessError: in the other processes, if the first one failed.
     """
     if jax.process_count() == 1:
         return function()
@@ -263,5 +215,5 @@ def on_first(function: Callable[[], Any]) -> Any:
     if error is not None:
         raise error
     if failed:
-        raise ProcessError("Process 0 failed; it says why.")
+        raise ProcessError("Process 0 failed; see its own message.")
     return result

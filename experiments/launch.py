@@ -1,299 +1,250 @@
-"""One run from options to run directory: what all experiments have in common."""
+"""Launch: options to a finished run directory, or a message and an exit code.
 
-import contextlib
-import dataclasses
+JAX, and everything that needs it, is imported once the data are found: a program shows
+its first line at once.
+"""
+
+import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 from rich.console import Console
 
-from experiments import data, figures, interrupts, processes
-from experiments.config import AnyConfig, Config, resolve
-from experiments.devices import Network, on_first
-from experiments.errors import Failure, Interrupted, RunDirectoryError
-from experiments.runs import records, resume
-from experiments.runs.checkpoints import Checkpoints
-from experiments.runs.console import print_summary, say
-from experiments.runs.directory import RunDirectory, read_json
-from experiments.training.loop import Training, by_seed
-from experiments.training.optimizers import compose
-from experiments.training.step import steps_per_epoch
-from experiments.training.trainer import Trainer
+from experiments import data
+from experiments.config import AnyConfig, Config, flat, parse, peek, resolve, updated
+from experiments.errors import Failure, Interrupted
+from experiments.runs.console import say
+
+if TYPE_CHECKING:
+    from experiments.training.session import Session
+
+# Options and a convolution method (see `bopt.models.Conv`) to a network.
+MakeModel = Callable[[Any, Any], Any]
 
 
 def main(
-    experiment: str,
+    program: str,
     options: type[AnyConfig],
-    model: Callable[[AnyConfig], Any],
+    model: MakeModel,
     words: Sequence[str] | None = None,
 ) -> int:
-    """Runs an experiment; what can go wrong becomes a message and an exit code.
+    """Run an experiment; known failures become a message and an exit code.
 
     Args:
-      experiment: the program's name.
+      program: name of the program.
       options: a dataclass of options.
-      model: from the options to a Flax Linen module from (images, train) to logits.
-      words: of the command line; None: those of this process.
+      model: options and convolution method to a Flax Linen module from (images, train)
+        to logits.
+      words: words of the command line; None for those of this process, which then is
+        prepared: devices, compilation cache, other processes.
 
     Returns:
-      The exit code: 0; 1 after an error; 2 for options or data that do not fit; 130
-      after Ctrl-C, 143 after SIGTERM.
+      The exit code: 0; 1 after a failure; 2 for wrong options or data; 130 after
+      Ctrl-C, 143 after SIGTERM.
 
     Example:
       >>> import contextlib, sys
-      >>> from bopt.models import LeNet5
       >>> from experiments.config import Config
       >>> from experiments.launch import main
       >>> with contextlib.redirect_stderr(sys.stdout):
-      ...     main("mnist_lenet", Config, lambda _: LeNet5(), ["--epochs", "-1"])
+      ...     main("mnist_lenet", Config, lambda *_: None, ["--epochs", "-1"])
       error: --epochs is -1; expected a finite number, at least 0.
       2
     """
 
-    def program(config: AnyConfig) -> None:
-        run(experiment, config, model(config))
+    def body() -> None:
+        config = read_options(lambda _: options, program, words)
+        run(program, config, model, prepare=words is None)
 
-    return exit_code(lambda: resume.options(options, experiment, words), program)
-
-
-def exit_code(
-    options: Callable[[], AnyConfig], program: Callable[[AnyConfig], Any]
-) -> int:
-    """Runs a program; what can go wrong becomes a message and an exit code.
-
-    Args:
-      options: reads the options.
-      program: a function of them.
-
-    Returns:
-      See `main`.
-
-    Example:
-      >>> from experiments.config import Config
-      >>> from experiments.launch import exit_code
-      >>> exit_code(Config, lambda config: None)
-      0
-    """
-
-    def told(function: Callable[[], int]) -> int:
-        try:
-            return function()
-        except Interrupted as interrupt:
-            then = "nothing was begun"
-            if interrupt.command:
-                then = f"all that was done is saved. Go on with: {interrupt.command}"
-            return _failed(f"Stopped by {interrupt}: {then}", interrupt.code)
-        except Failure as failure:
-            return _failed(f"error: {failure}", failure.code)
-        except KeyboardInterrupt:
-            return _failed("Stopped by SIGINT.", 130)
-
-    def inner() -> int:
-        program(config)
-        return 0
-
-    config: AnyConfig
-
-    def outer() -> int:
-        nonlocal config
-        config = options()
-        return processes.run(config, lambda: told(inner))
-
-    return told(outer)
+    return exit_code(body)
 
 
-def run(experiment: str, config: Config, model: Any) -> RunDirectory:
-    """Loads the data, trains, writes the run directory, draws the figures.
+def exit_code(body: Callable[[], Any]) -> int:
+    """Call a program's body; print known failures, and return the exit code."""
+    try:
+        body()
+    except Interrupted as interrupt:
+        then = "nothing had begun."
+        if interrupt.command:
+            then = f"everything done is saved. Resume with: {interrupt.command}"
+        print(f"Stopped by {interrupt}: {then}", file=sys.stderr)
+        return interrupt.code
+    except Failure as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        return failure.code
+    except KeyboardInterrupt:
+        print("Stopped by SIGINT.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def read_options(
+    choose: Callable[[str | None], Any], program: str, words: Sequence[str] | None
+) -> Any:
+    """Read options from the command line; with --resume, the stored ones.
 
     Args:
-      experiment: the program's name.
-      config: the options as given; with `resume`, those that are stored there.
-      model: a Flax Linen module from (images, train) to logits.
-
-    Returns:
-      The run directory, complete.
+      choose: value of --model, given or stored, to a dataclass of options.
+      program: name of the program.
+      words: words of the command line; None for those of this process.
 
     Raises:
-      ConfigError, data.DataError, RunDirectoryError, NonFiniteError, Interrupted:
-        whatever the cause, the last checkpoint stays, and `resume` goes on from it.
+      RunDirectoryError: --resume names no run of this program.
+      ConfigError: further options would change the result.
+    """
+    first = peek(words)
+    if first.resume is None:
+        return parse(choose(first.model), program, words)
+    from experiments.runs import resume
 
-    Example:
-      >>> import contextlib, io, tempfile
-      >>> from bopt.models import LeNet5
-      >>> from experiments.config import Config
-      >>> from experiments.launch import run
-      >>> from experiments.runs.directory import read
-      >>> config = Config(dataset="digits", train_size=64, epochs=1, figures=False,
-      ...                 out=tempfile.mkdtemp())
-      >>> with contextlib.redirect_stdout(io.StringIO()):
-      ...     directory = run("mnist_lenet", config, LeNet5())
-      >>> read(directory.path).summary["steps"]
-      2
+    content = resume.stored(first.resume, program)
+    options = choose(first.model or content.get("model"))
+    begun = resume.options(content, options, first.resume)
+    given = parse(options, program, words, begun)
+    resume.check_unchanged(flat(given), flat(begun))
+    return given
+
+
+def run(
+    program: str, config: Config, model: MakeModel, *, prepare: bool = False
+) -> Path:
+    """Load the data, train, write the run directory and draw the figures.
+
+    Args:
+      program: name of the program.
+      config: options as given; with `resume`, the stored ones.
+      model: see `main`.
+      prepare: prepare this process, see `main`.
+
+    Returns:
+      The finished run directory.
+
+    Raises:
+      Failure: the last checkpoint stays, and `resume` continues from it.
     """
     start = time.perf_counter()
-    resolve(config, config.dataset)  # mistakes are told before the data are sought
-    console = make_console()
-    if config.resume and finished(config.resume, console):
-        return RunDirectory(Path(config.resume))
-    dataset = load(config, console)
+    resolve(config, config.data.dataset)  # report mistakes before the data are sought
+    begun = begin(config, config.PREFERRED, prepare=prepare)
+    if begun is None:
+        return Path(config.run.resume or "")
+    from experiments.training.session import opened
+
+    dataset, console = begun
     config = resolve(config, dataset.name)
-    optimizer = compose(config, steps_per_epoch(dataset, config.batch_size))
-    with opened(experiment, config, dataset, console) as (directory, check):
-        seeds = by_seed(directory, config)
-        if config.seeds > 1:
-            for seed, own in seeds.items():
-                alone = dataclasses.replace(config, seed=seed, seeds=1)
-                own.make()
-                own.write_config(records.config(experiment, alone, dataset))
-            trainer = Trainer(
-                model, lambda _: optimizer, dataset, config, parallel=config.seeds
-            )
-            trainer.start([Network(seed, (1.0, 0.0)) for seed in seeds])
-        else:
-            trainer = Trainer(model, optimizer, dataset, config)
-        described = records.config(experiment, config, dataset)
-        with Checkpoints(directory.path / "checkpoints", described, console) as saved:
-            if config.init_from and not saved.steps():
-                like = trainer.networks()[0]
-                trainer.load([initial(config.init_from, seed, like) for seed in seeds])
-            summary, row = Training(
-                directory, config, dataset, trainer, saved, console, check, start
-            ).run()
-        if config.figures:
-            for own in {directory.path, *(own.path for own in seeds.values())}:
-                on_first(lambda own=own: figures.draw([own], own / "figures"))
-    title = f"{config.optimizer} on {dataset.title}, {summary['epochs']} epochs"
-    if config.seeds > 1:
-        title += f", means over {config.seeds} seeds"
+    with opened(program, flat(config), dataset, console, start) as session:
+        _train(session, config, model)
+    return session.directory.path
+
+
+def begin(
+    config: Any, preferred: str, *, prepare: bool
+) -> tuple[data.Dataset, Console] | None:
+    """Find the data, print the first line, and prepare this process.
+
+    Args:
+      config: options as given.
+      preferred: first choice of --dataset auto.
+      prepare: prepare this process, see `main`.
+
+    Returns:
+      The dataset and the terminal output; None if the run to resume is finished.
+
+    Raises:
+      DataError: the data are unavailable.
+    """
+    console = Console(markup=False, emoji=False)
+    several, path = config.devices.distributed, config.run.resume
+    if prepare and several:  # the first process alone may download
+        _prepare(config)
+        import jax
+
+        console.quiet = jax.process_index() != 0
+    if path:
+        from experiments.runs.directory import read_json
+
+        if read_json(Path(path) / "summary.json").get("finished"):
+            say(console, f"{path} is finished: nothing is left to do.")
+            return None
+    options = config.data
+    found = functools.partial(
+        data.load,
+        options.dataset,
+        options.data_dir,
+        options.train_size,
+        preferred=preferred,
+    )
+    if several:
+        from experiments.devices import on_first
+
+        on_first(found)
+    dataset = found()
+    fallback = options.dataset == "auto" and dataset.name != preferred
+    warning = f"NOT {data.TITLES[preferred]}! " if fallback else ""
+    style = "bold yellow" if fallback else None
+    say(console, f"{warning}Training on {dataset.source}.", style)
+    if prepare and not several:
+        _prepare(config)
+    return dataset, console
+
+
+def _prepare(config: Any) -> None:
+    from experiments import devices
+
+    options = config.devices
+    devices.use_all_cores()
+    if config.run.compilation_cache:
+        devices.use_compilation_cache()
+    if options.distributed:
+        devices.initialize_processes(
+            options.coordinator, options.processes, options.process_id
+        )
+
+
+def _train(session: "Session", config: Config, model: MakeModel) -> None:
+    from experiments import figures
+    from experiments.devices import on_first
+    from experiments.runs import records
+    from experiments.runs.checkpoints import Checkpoints
+    from experiments.runs.console import print_summary
+    from experiments.training.loop import Loop, by_seed, initial
+    from experiments.training.optimizers import compose
+    from experiments.training.step import steps_per_epoch
+    from experiments.training.trainer import Trainer
+
+    program, directory, dataset, console, *_ = session
+    runs = by_seed(directory, config)
+    for seed, own in runs.items():
+        if own is not directory:
+            alone = flat(updated(config, seed=seed, seeds=1))
+            own.make()
+            own.write_config(records.config(program, alone, dataset))
+    say(console, "Compiling.")
+    steps = steps_per_epoch(dataset, config.optimizer.batch_size)
+    trainer = Trainer(
+        # Over many networks, the library's convolution is a grouped one, and slow.
+        model(config, "auto" if len(runs) == 1 else "patches"),
+        functools.partial(compose, config, steps),
+        dataset,
+        config,
+        list(runs),
+    )
+    described = records.config(program, flat(config), dataset)
+    with Checkpoints(directory.path / "checkpoints", described, console) as saved:
+        path = config.run.init_from
+        if path and not saved.steps():
+            like = trainer.networks()[0]
+            trainer.load([initial(path, seed, like) for seed in runs])
+        loop = Loop(session, config, trainer, saved)
+        summary, row = loop.run()
+    if config.run.figures:
+        for path in {directory.path, *(own.path for own in runs.values())}:
+            on_first(lambda path=path: figures.draw([path], path / "figures"))
+    loop.finish()
+    title = f"{config.optimizer.optimizer} on {dataset.title}, {row['epoch']} epochs"
+    if len(runs) > 1:
+        title += f", means over {len(runs)} seeds"
     print_summary(console, summary, row, title)
     say(console, f"Written to {directory.path}")
-    return directory
-
-
-def make_console() -> Console:
-    """Where a program speaks; of several processes, the first.
-
-    Paths and reasons are shown as they are, whatever brackets and colons they hold.
-    """
-    return Console(markup=False, emoji=False, quiet=jax.process_index() != 0)
-
-
-def finished(path: str, console: Console) -> bool:
-    """Whether nothing is left to do in a run directory, which is then said.
-
-    Example:
-      >>> from experiments.launch import finished, make_console
-      >>> finished("nowhere", make_console())
-      False
-    """
-    done = bool(read_json(Path(path) / "summary.json").get("finished"))
-    if done:
-        say(console, f"{path} is finished: nothing is left to do.")
-    return done
-
-
-@contextlib.contextmanager
-def opened(
-    experiment: str, config: Config, dataset: data.Dataset, console: Console
-) -> Iterator[tuple[RunDirectory, Callable[[], None]]]:
-    """The run directory, a new one or the one to go on with, for this run alone.
-
-    Args:
-      experiment: the program's name.
-      config: resolved options.
-      dataset: what was found.
-      console: where other versions than before are told.
-
-    Yields:
-      The directory, and a function that raises `Interrupted` when a signal has come.
-
-    Raises:
-      RunDirectoryError: it cannot be written, another process is writing it, or it
-        was begun with other data.
-    """
-    now, new = records.config(experiment, config, dataset), config.resume is None
-    if config.resume is None:
-        directory = RunDirectory.create(config.out, experiment)
-    else:
-        directory = RunDirectory(Path(config.resume))
-        resume.check_same(directory.path, now, lambda line: say(console, line))
-    with directory.locked(new), interrupts.deferred() as check:
-        if new:
-            directory.write_config(now)
-        try:
-            yield directory, check
-        except Interrupted as interrupt:
-            interrupt.command = (
-                f"python -m experiments.{experiment} --resume {directory.path}"
-            )
-            raise
-
-
-def initial(path: str, seed: int, like: Any) -> Any:
-    """The parameters and batch statistics of a finished run, to start another from.
-
-    Args:
-      path: its run directory; of one with several seeds, `seed` is taken.
-      seed: of the run that starts.
-      like: a network's variables, for their shapes.
-
-    Raises:
-      RunDirectoryError: there are none, or they are another model's.
-
-    Example:
-      >>> from experiments.launch import initial
-      >>> initial("nowhere", 0, {})
-      Traceback (most recent call last):
-      experiments.errors.RunDirectoryError: nowhere holds no trained network: \
-it has no model/, which a finished run has. Go on with it by --resume first.
-    """
-    directory = RunDirectory(Path(path))
-    if (directory.path / f"seed-{seed}").is_dir():
-        directory = RunDirectory(directory.path / f"seed-{seed}")
-    if not (directory.path / "model").is_dir():
-        raise RunDirectoryError(
-            f"{directory.path} holds no trained network: it has no model/, which a "
-            "finished run has. Go on with it by --resume first."
-        )
-    return directory.load_model("model", like)
-
-
-def load(config: Config, console: Console) -> data.Dataset:
-    """Finds the data set, and says which it is.
-
-    Args:
-      config: the options as given.
-      console: where to.
-
-    Raises:
-      data.DataError: it cannot be had.
-
-    Example:
-      >>> from rich.console import Console
-      >>> from experiments.config import Config
-      >>> from experiments.launch import load
-      >>> load(Config(dataset="digits"), Console(quiet=True)).name
-      'digits'
-    """
-    preferred = config.PREFERRED
-
-    def found() -> data.Dataset:
-        return data.load(
-            config.dataset, config.data_dir, config.train_size, preferred=preferred
-        )
-
-    dataset = on_first(found) or found()  # the first downloads what is to be
-    fallen_back = config.dataset == "auto" and dataset.name != preferred
-    warning = f"NOT {data.TITLES[preferred]}! " if fallen_back else ""
-    style = "bold yellow" if fallen_back else None
-    say(console, f"{warning}Training on {dataset.source}.", style)
-    return dataset
-
-
-def _failed(message: str, code: int) -> int:
-    print(message, file=sys.stderr)
-    return code

@@ -7,11 +7,16 @@ Trains for 30 epochs and prunes after every step.
 
 import sys
 
-from bopt.models import LeNet5
 from experiments.config import Config
-from experiments.devices import use_all_cores
 from experiments.launch import main
 
+
+def network(config: Config, method: str):
+    """Return LeNet-5."""
+    from bopt.models import LeNet5
+
+    return LeNet5(method=method)
+
+
 if __name__ == "__main__":
-    use_all_cores()
-    sys.exit(main("mnist_lenet", Config, lambda _: LeNet5()))
+    sys.exit(main("mnist_lenet", Config, network))

@@ -4,232 +4,227 @@
     python -m experiments.pareto_front --resume RUN_DIR
 
 A search chooses the weights of the trainings on validation data; the front's knee is
-trained again in full. A run directory holds, besides what every run writes (of the
-final training): `front.csv`, a line a point, which grows as the trainings end;
+trained again in full. The run directory holds, besides the files of every run (of the
+final training): `front.csv`, one line per point, appended as trainings end;
 `front.json`, the same; `networks/`, the parameters of chosen points. `summary.json`
-has, besides the keys of every run: `search`; `reason`, why it ended; `points` and
-`nondominated`, numbers; `hypervolume` of all points on test data, as a share of the box
-between the best there could be and `reference`, an error and a share of the dense
-weights; `knees`, criterion -> name; `knee`, whose was trained again; `final`, what came
-of it, and whether no point dominates it; `seconds_search`, what the search's trainings
-took.
+has these further keys: `search`; `reason`, why it ended; `points` and `nondominated`,
+counts; `hypervolume` of all points on test data, as a share of the box between the
+ideal point and `reference`, an error and a share of the dense weights; `knees`,
+criterion -> name; `knee`, the criterion of the final training; `final`, its result, and
+whether it is non-dominated; `seconds_search`, the duration of the search's trainings.
 """
 
-import argparse
-import dataclasses
-import shutil
+import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from experiments.config import FrontConfig, VggFront, flat, resolve_front, updated
+from experiments.launch import begin, exit_code, read_options
+from experiments.runs.console import say
 
-from bopt.fronts import Front, Point
-from experiments import figures
-from experiments.data import Dataset
-from experiments.devices import on_first, use_all_cores
-from experiments.front_options import (
-    FrontConfig,
-    LenetFront,
-    VggFront,
-    resolve_front,
-)
-from experiments.launch import exit_code, finished, load, make_console, opened
-from experiments.plots.published import read_published
-from experiments.runs import records, resume
-from experiments.runs.checkpoints import Checkpoints, remove
-from experiments.runs.console import print_summary, say
-from experiments.runs.directory import RunDirectory, read_json
-from experiments.training.loop import Training
-from experiments.training.optimizers import compose
-from experiments.training.search import Series
-from experiments.training.step import make_penalties, steps_per_epoch
-from experiments.training.trainer import Trainer
+if TYPE_CHECKING:
+    from bopt.fronts import Front, Point
+    from experiments.training.session import Session
 
-# Error, and share of dense weights left: what is worse counts for nothing.
+# Error and share of dense weights; worse points do not count in the hypervolume.
 REFERENCES = {"mnist": (0.03, 0.1)}
 REFERENCE = (0.9, 1.0)  # chance
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code, see `experiments.launch.main`."""
-    words = sys.argv[1:] if words is None else words
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--model")
-    parser.add_argument("--resume")
-    known = parser.parse_known_args(words)[0]
+    """Run the program; return the exit code, see `experiments.launch.main`."""
 
-    def options() -> FrontConfig:
-        there = Path(known.resume or "") / "config.json"
-        model = known.model or read_json(there).get("model")
-        config = VggFront if model == "vgg" else LenetFront
-        return resume.options(config, "pareto_front", words)
+    def choose(model: str | None):
+        return VggFront if model == "vgg" else FrontConfig
 
-    return exit_code(options, run)
+    def body() -> None:
+        config = read_options(choose, "pareto_front", words)
+        run(config, prepare=words is None)
+
+    return exit_code(body)
 
 
-def run(config: FrontConfig) -> RunDirectory:
-    """Searches, trains the knee again, writes the run directory, draws the figures.
+def network(config: FrontConfig, method: str):
+    """Return the network that --model names."""
+    if config.search.model == "vgg":
+        from experiments.cifar_vgg import network as vgg
+
+        return vgg(config, method)
+    from experiments.mnist_lenet import network as lenet
+
+    return lenet(config, method)
+
+
+def run(config: FrontConfig, *, prepare: bool = False) -> Path:
+    """Search, train the knee again, write the run directory and draw the figures.
 
     Args:
-      config: the options as given.
+      config: options as given.
+      prepare: prepare this process, see `experiments.launch.main`.
 
     Returns:
-      The run directory, complete.
+      The finished run directory.
 
     Raises:
-      ConfigError, data.DataError, RunDirectoryError, NonFiniteError, Interrupted:
-        whatever the cause, the points trained before stay, and `resume` goes on.
-
-    Example:
-      >>> import contextlib, io, tempfile
-      >>> from experiments.front_options import LenetFront
-      >>> from experiments.pareto_front import run
-      >>> from experiments.runs.directory import read_front
-      >>> config = LenetFront(dataset="digits", train_size=64, budget=2, epochs=1,
-      ...                     final_epochs=0, figures=False, out=tempfile.mkdtemp())
-      >>> with contextlib.redirect_stdout(io.StringIO()):
-      ...     directory = run(config)
-      >>> [point.name for point in read_front(directory.path)]
-      ['0-1.0', '0-2.0']
+      Failure: points trained before stay, and `resume` continues.
     """
     start = time.perf_counter()
-    console = make_console()
-    if config.resume and finished(config.resume, console):
-        return RunDirectory(Path(config.resume))
-    resolve_front(config, config.dataset)  # mistakes come before the data are sought
-    compare = None if config.resume else config.compare
+    resolve_front(config, config.data.dataset)  # report mistakes early
+    compare = None if config.run.resume else config.search.compare
     if compare is not None:
-        read_published(compare)
-    dataset = load(config, console)
+        from experiments.figures import read_compared
+
+        read_compared(compare)
+    begun = begin(config, config.TRAINING.PREFERRED, prepare=prepare)
+    if begun is None:
+        return Path(config.run.resume or "")
+    from experiments.training.session import opened
+
+    dataset, console = begun
     config = resolve_front(config, dataset.name)
-    with opened("pareto_front", config, dataset, console) as (directory, check):
-        if compare is not None:
-            copied = directory.path / "compare.csv"
-            on_first(lambda: shutil.copyfile(compare, copied))
-        series = Series(directory, config, dataset, console, check)
-        reason = series.run()
-        front, knees = series.front, series.front.knees()
-        searched = _searched(front, knees, reason, config, dataset)
-        directory.write_summary(searched | {"finished": False})
-        _keep_networks(directory, front, knees, config)
-        console.print(_table(front, knees))
-        error, share = searched["reference"]
-        say(
-            console,
-            f"The search ended: {reason}. {len(front)} trainings, "
-            f"{searched['nondominated']} points are not dominated; hypervolume "
-            f"{searched['hypervolume']:.4f} (test; reference: error {error:g}, "
-            f"{share:.0%} of the dense weights).",
-        )
-        knee = knees.get(config.knee)
-        final = _final(
-            directory, config, dataset, front, knee, searched, console, check
-        )
-        final["seconds_total"] = time.perf_counter() - start
-        directory.write_summary(final | {"finished": True})
-        if config.figures:
-            path = directory.path
-            on_first(lambda: figures.draw([path], path / "figures"))
-    say(console, f"Written to {directory.path}")
-    return directory
+    options = flat(config.training()) | flat(config)
+    with opened("pareto_front", options, dataset, console, start) as session:
+        _search_and_train(session, config, compare)
+    return session.directory.path
+
+
+def _search_and_train(
+    session: "Session", config: FrontConfig, compare: str | None
+) -> None:
+    import shutil
+
+    from experiments import figures
+    from experiments.devices import on_first
+    from experiments.training.search import FrontSearch
+
+    _, directory, dataset, console, *_ = session
+    path = directory.path
+    if compare is not None:
+        on_first(lambda: shutil.copyfile(compare, path / "compare.csv"))
+    series = FrontSearch(session, config, functools.partial(network, config))
+    reason = series.run()
+    front, knees = series.front, series.front.knees()
+    searched = _searched(front, knees, reason, config, dataset)
+    searched["finished"] = False
+    directory.write_summary(searched)
+    _keep_networks(path, front, knees, config)
+    console.print(_table(front, knees))
+    error, share = searched["reference"]
+    say(
+        console,
+        f"The search ended: {reason}. {len(front)} trainings, "
+        f"{searched['nondominated']} points are non-dominated; hypervolume "
+        f"{searched['hypervolume']:.4f} (test data; reference: error {error:g}, "
+        f"{share:.0%} of the dense weights).",
+    )
+    summary = _final(session, config, front, knees, searched)
+    summary["seconds_total"] = time.perf_counter() - session.start
+    directory.write_summary(summary)
+    if config.run.figures:
+        on_first(lambda: figures.draw([path], path / "figures"))
+    directory.write_summary(summary | {"finished": True})
+    say(console, f"Written to {path}")
 
 
 def _searched(
-    front: Front,
-    knees: dict[str, Point],
-    reason: str,
-    config: FrontConfig,
-    dataset: Dataset,
+    front: "Front", knees: "dict[str, Point]", reason: str, config: FrontConfig, dataset
 ) -> dict[str, Any]:
-    """What the summary says of the search."""
+    """Return the keys of the summary about the search."""
+    import jax
+    import numpy as np
+
+    from experiments.runs import records
+
     error, share = REFERENCES.get(dataset.name, REFERENCE)
     image = jax.ShapeDtypeStruct((1, *dataset.images.shape[1:]), np.float32)
-    shapes = jax.eval_shape(config.module().init, jax.random.key(0), image)
+    shapes = jax.eval_shape(network(config, "auto").init, jax.random.key(0), image)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes["params"])
-    entries = records.sparsity(zeros).report.dense.entries
+    nonzeros = share * records.sparsity(zeros).report.dense.entries
+    columns = ("test_accuracy", "nonzero_dense")
+    volume = front.hypervolume((1 - error, nonzeros), columns)
     return {
-        "search": config.search,
+        "search": config.search.search,
         "reason": reason,
         "points": len(front),
         "nondominated": len(front.nondominated()),
-        "hypervolume": _hypervolume(front, error, share * entries),
+        "hypervolume": volume / (error * nonzeros),
         "reference": [error, share],
         "knees": {name: point.name for name, point in knees.items()},
-        "knee": config.knee,
+        "knee": config.search.knee,
         "final": None,
         "seconds_search": sum(point.seconds or 0.0 for point in front),
     }
 
 
-def _hypervolume(front: Front, error: float, nonzeros: float) -> float:
-    """On test data, as a share of the box up to the reference point."""
-    columns = ("test_accuracy", "nonzero_dense")
-    volume = front.hypervolume((1 - error, nonzeros), columns)
-    return volume / (error * nonzeros)
-
-
 def _keep_networks(
-    directory: RunDirectory, front: Front, knees: dict[str, Point], config: FrontConfig
+    path: Path, front: "Front", knees: "dict[str, Point]", config: FrontConfig
 ) -> None:
-    """Removes the parameters of the points that --save leaves out."""
-    if config.save == "all":
+    """Remove the parameters of the points that --save leaves out."""
+    from experiments.runs.checkpoints import remove
+
+    if config.search.save == "all":
         return
     kept = {point.name for point in knees.values()}
-    if config.save == "front":
+    if config.search.save == "front":
         kept |= {point.name for point in front.nondominated()}
     for point in front:
         if point.name not in kept:
-            remove(directory.path / "networks" / point.name)
+            remove(path / "networks" / point.name)
 
 
 def _final(
-    directory: RunDirectory,
+    session: "Session",
     config: FrontConfig,
-    dataset: Dataset,
-    front: Front,
-    knee: Point | None,
+    front: "Front",
+    knees: "dict[str, Point]",
     searched: dict[str, Any],
-    console: Console,
-    check: Callable[[], None],
 ) -> dict[str, Any]:
-    """Trains the knee in full; returns the whole summary."""
-    if knee is None or not config.final_epochs:
-        why = "--final-epochs is 0" if knee else f"the front has no {config.knee} knee"
+    """Train the knee in full; return the whole summary."""
+    from bopt.fronts import Front, Point
+    from experiments.runs import records
+    from experiments.runs.checkpoints import Checkpoints
+    from experiments.runs.console import print_summary
+    from experiments.training.loop import Loop
+    from experiments.training.optimizers import compose
+    from experiments.training.step import make_penalties, steps_per_epoch
+    from experiments.training.trainer import Trainer
+
+    _, directory, dataset, console, *_ = session
+    options, epochs = config.search, config.search.final_epochs
+    knee = knees.get(options.knee)
+    if knee is None or not epochs:
+        why = "--final-epochs is 0" if knee else f"the front has no {options.knee} knee"
         say(console, f"No final training: {why}.")
         return searched
     say(
         console,
-        f"The {config.knee} knee is {knee.name}, weight {knee.weights[1]:.3g}; trained "
-        f"again, for {config.final_epochs} epochs:",
+        f"The {options.knee} knee is {knee.name}, weight {knee.weights[1]:.3g}. "
+        f"Training it for {epochs} epochs:",
     )
     start = time.perf_counter()
-    config = dataclasses.replace(config, epochs=config.final_epochs, seeds=1)
-    steps = steps_per_epoch(dataset, config.batch_size)
-    optimizer = compose(config, steps, jnp.asarray(knee.weights))
-    trainer = Trainer(config.module(), optimizer, dataset, config)
+    training = updated(config.training(), epochs=epochs, seeds=1)
+    steps = steps_per_epoch(dataset, training.optimizer.batch_size)
+    optimizer, seed = functools.partial(compose, training, steps), training.run.seed
+    trainer = Trainer(
+        network(config, "auto"), optimizer, dataset, training, [seed], [knee.weights]
+    )
+    described = flat(training) | flat(updated(config, epochs=epochs, seeds=1))
+    described = records.config("pareto_front", described, dataset)
     path = directory.path / "checkpoints" / "final"
-    described = records.config("pareto_front", config, dataset)
-    more = searched | {"finished": False}  # as long as it does not say what came of it
     with Checkpoints(path, described, console) as saved:
-        summary, row = Training(
-            directory, config, dataset, trainer, saved, console, check, start, more
-        ).run()
-    _, complexity = make_penalties(config)
+        loop = Loop(session._replace(start=start), training, trainer, saved, searched)
+        summary, row = loop.run()
+    _, complexity = make_penalties(training.objectives)
     params = {"params": trainer.networks()[0]["params"]}
     final = Point(
         knee.weights,
         (row["validation_cross_entropy"], float(complexity(params))),
         "final",
-        seed=config.seed,
-        epochs=config.epochs,
+        seed=seed,
+        epochs=epochs,
         seconds=summary["seconds_total"],
         nonzero_dense=summary["nonzero_dense"],
         nonzero_total=summary["nonzero_total"],
@@ -238,18 +233,21 @@ def _final(
         test_cross_entropy=row["test_cross_entropy"],
     )
     nondominated = final in Front([final]).merge(front).nondominated()  # a tie wins
-    print_summary(console, summary, row, f"The knee, {config.epochs} epochs")
-    word = "not dominated" if nondominated else "dominated"
+    print_summary(console, summary, row, f"The knee, {epochs} epochs")
+    word = "non-dominated" if nondominated else "dominated"
     say(console, f"Trained in full, the knee is {word} on validation data.")
     return summary | {"final": {**final._asdict(), "nondominated": nondominated}}
 
 
-def _table(front: Front, knees: dict[str, Point]) -> Table:
-    """The non-dominated points, most accurate first, and whose knees they are."""
-    table = Table(title="Not dominated on validation data", box=box.SIMPLE_HEAVY)
-    for column in ("point", "weight", "loss", "l1", "validation", "nonzeros"):
+def _table(front: "Front", knees: "dict[str, Point]"):
+    """Return a table of the non-dominated points, most accurate first."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Non-dominated on validation data", box=box.SIMPLE_HEAVY)
+    for column in ("point", "weight of l1", "loss", "l1", "accuracy (%)", "weights"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("knee")
+    table.add_column("knee by")
     for point in front.nondominated():
         criteria = [name for name, knee in knees.items() if knee == point]
         table.add_row(
@@ -257,7 +255,7 @@ def _table(front: Front, knees: dict[str, Point]) -> Table:
             f"{point.weights[1]:.3g}",
             f"{point.objectives[0]:.4f}",
             f"{point.objectives[1]:,.1f}",
-            f"{point.validation_accuracy:.4f}",
+            f"{100 * (point.validation_accuracy or 0):.2f}",
             f"{point.nonzero_dense:,}",
             ", ".join(criteria),
         )
@@ -265,5 +263,4 @@ def _table(front: Front, knees: dict[str, Point]) -> Table:
 
 
 if __name__ == "__main__":
-    use_all_cores()
     sys.exit(main())

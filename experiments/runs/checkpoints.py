@@ -1,26 +1,24 @@
-"""Checkpoints: all that decides how a training goes on, on disk.
+"""Checkpoints: the complete state of a training on disk.
 
-`checkpoints/` holds a folder for each, named by the steps done: `state/` has the
-trainer's carry (parameters, batch statistics, the optimizer's moments, masks and
-counts, sums over the epoch, random key), `record/` a JSON object: `format`, `config`
-(as in config.json), `tree` (path -> shape and dtype of all in the state), what was
-`recorded` so far, and checksums of both. Orbax writes them, in the background, each
-whole or not at all.
+`checkpoints/` holds one folder per checkpoint, named by the number of steps done:
+`state/` has the arrays of the trainer's carry, packed into one, and `record/` a JSON
+object with `format`, `config` (as in config.json), `tree` (path -> shape and dtype of
+every array), `score`, what was `recorded` so far, and a `checksum` of everything. Orbax
+writes them in the background, each whole or not at all.
 """
 
-import contextlib
 import json
+import logging
+import math
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint import checkpoint_managers as policies
 from rich.console import Console
 
 from experiments.devices import fetched, on_first
@@ -31,20 +29,17 @@ from experiments.runs.directory import (
     described,
     nulled,
     reason,
+    writing,
 )
-from experiments.runs.quiet_orbax import quiet_orbax
 
-FORMAT = 1  # of what is written; what earlier versions wrote is read, too
+FORMAT = 2  # 1 had no axis over networks
+
+# Orbax logs the traceback of every failure; ours are reported in one line.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds.
-
-    Attributes:
-      step: steps done.
-      carry: the trainer's.
-      recorded: what was saved with it.
-    """
+    """Content of a checkpoint."""
 
     step: int
     carry: Any
@@ -52,19 +47,16 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one training: the last two, and the best.
+    """The checkpoints of one training: the last two and the one with the best score.
 
     Args:
-      path: their folder.
-      config: what each record says of the run, see `experiments.runs.records.config`.
-      console: where damaged ones are told.
+      path: folder of the checkpoints.
+      config: stored with each, see `experiments.runs.records.config`.
+      console: where damaged checkpoints are reported.
 
     Example:
       >>> import tempfile
-      >>> from pathlib import Path
       >>> import jax.numpy as jnp
-      >>> from rich.console import Console
-      >>> from experiments.runs.checkpoints import Checkpoints
       >>> with Checkpoints(Path(tempfile.mkdtemp()), {}, Console()) as checkpoints:
       ...     for step in range(5):
       ...         checkpoints.save(step, {"w": jnp.full(1, step)}, {}, score=-step)
@@ -74,53 +66,46 @@ class Checkpoints:
 
     def __init__(self, path: Path, config: dict[str, Any], console: Console):
         self._path, self._config, self._console = path.absolute(), config, console
+        self._scores: dict[int, float] = {}
         self._manager: Any = None
-        self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> "Checkpoints":
-        self._exit.enter_context(quiet_orbax())
-        with self._writing():
-            on_first(self._remove_damaged_scores)
-            self._manager = ocp.CheckpointManager(
+        def open_manager() -> Any:
+            return ocp.CheckpointManager(
                 self._path,
                 options=ocp.CheckpointManagerOptions(
-                    preservation_policy=policies.AnyPreservationPolicy(
-                        [
-                            policies.LatestN(2),
-                            policies.BestN(
-                                get_metric_fn=_score,
-                                n=1,
-                                keep_checkpoints_without_metrics=False,
-                            ),
-                        ]
-                    ),
-                    best_fn=_score,  # else no score would be stored
-                    cleanup_tmp_directories=True,
+                    preservation_policy=self, cleanup_tmp_directories=True
                 ),
                 item_names=("state", "record"),
             )
+
+        self._manager = self._write(open_manager)
+        for step in self._manager.all_steps():
+            try:
+                self._scores[step] = _comparable(self._record(step)["score"])
+            except Exception:  # damaged or of format 1, which `restore` reports
+                self._scores[step] = -math.inf
         return self
 
     def __exit__(self, kind, error, trace) -> None:
-        with self._exit:
+        try:
             if error is None:
                 self.wait()
-            with contextlib.suppress(Exception):  # said by wait, or not the first error
-                self._manager.close()
+        finally:
+            self._manager.close()
 
     def steps(self) -> list[int]:
-        """Of the checkpoints that there are, once the last is written."""
+        """Return the steps of all checkpoints, once the last one is written."""
         self.wait()
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Waits until all is on disk.
+        """Wait until everything is on disk.
 
         Raises:
-          RunDirectoryError: it could not be written; the checkpoints before are intact.
+          RunDirectoryError: the last checkpoint could not be written.
         """
-        with self._writing():
-            self._manager.wait_until_finished()
+        self._write(self._manager.wait_until_finished)
 
     def save(
         self,
@@ -129,154 +114,146 @@ class Checkpoints:
         recorded: dict[str, Any],
         score: float | None = None,
     ) -> None:
-        """Saves, in the background, unless there is a checkpoint of this step.
+        """Save in the background, unless there is a checkpoint of this step.
 
         Args:
-          step: steps done.
-          carry: a tree of arrays; they may be donated afterwards.
-          recorded: what `restore` is to give back, for JSON.
-          score: on validation data, higher is better; None or NaN counts as lowest.
+          step: number of steps done.
+          carry: tree of arrays, which may be donated afterwards.
+          recorded: JSON object that `restore` returns with the carry.
+          score: higher is better; None and NaN count as lowest.
 
         Raises:
-          RunDirectoryError: this one or the one before could not be written.
+          RunDirectoryError: this checkpoint or the one before could not be written.
         """
         if step in self._manager.all_steps():
             return
-        record = {
-            "format": FORMAT,
-            "config": self._config,
-            "tree": described(carry),
-            "recorded": recorded,
-            "state_checksum": _checksum(carry),
-        }
-        record = nulled(record)
-        record["checksum"] = _record_checksum(record)
-        known = score is not None and np.isfinite(score)
-        with self._writing():
-            self._manager.save(
-                step,
-                args=ocp.args.Composite(
-                    # Copied: on a CPU, what Orbax writes would be the buffers
-                    # themselves, which the next training step is given.
-                    state=ocp.args.StandardSave(jax.tree.map(jnp.copy, carry)),
-                    record=ocp.args.JsonSave(record),
-                ),
-                metrics={"score": float(score or 0) if known else float("-inf")},
-                force=True,
-            )
+        self._scores[step] = _comparable(score)
+        packed = _pack(carry)
+        record = nulled(
+            {
+                "format": FORMAT,
+                "config": self._config,
+                "tree": described(carry),
+                "score": self._scores[step],
+                "recorded": recorded,
+            }
+        )
+        record["checksum"] = _checksum(packed, record)
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave({"packed": packed}),
+            record=ocp.args.JsonSave(record),
+        )
+        self._write(lambda: self._manager.save(step, args=args, force=True))
 
     def restore(self, like: Any) -> Saved | None:
-        """The newest checkpoint that is whole; newer ones are said to be damaged, and
-        renamed to STEP.damaged.
+        """Return the newest readable checkpoint; report and delete damaged newer ones.
 
         Args:
-          like: a carry of the same kind; its values do not matter.
-
-        Returns:
-          None if there is no checkpoint.
+          like: a carry of the same shapes, dtypes and shardings.
 
         Raises:
-          RunDirectoryError: all are damaged; or one is of another model or optimizer,
-            or of a later version.
+          RunDirectoryError: all are damaged, or the newest belongs to another model,
+            optimizer or version of bopt.
         """
-        steps = sorted(self._manager.all_steps(), reverse=True)
-        for step in steps:
+        damaged = []
+        for step in sorted(self._manager.all_steps(), reverse=True):
             try:
                 saved = self._read(step, like)
             except RunDirectoryError:
                 raise
-            except Exception as error:  # there is no end of what Orbax raises
+            except Exception as error:  # Orbax and JSON raise many kinds
                 name = self._path / str(step)
                 say(self._console, f"Checkpoint {name} is damaged: {reason(error)}")
+                damaged.append(step)
                 continue
-            if step != steps[0]:
-                say(self._console, f"The one before is used, of step {step}.")
-                self._set_aside([later for later in steps if later > step])
+            if damaged:
+                say(self._console, f"Using the checkpoint before, of step {step}.")
+            for later in damaged:
+                self._write(lambda later=later: self._manager.delete(later))
             return saved
-        if steps:
+        if damaged:
             raise RunDirectoryError(
-                f"None of the checkpoints in {self._path} can be read. Remove that "
-                "folder to begin the training anew."
+                f"All checkpoints in {self._path} are damaged. Remove that folder to "
+                "restart the training from the beginning."
             )
         return None
 
+    def should_preserve(self, checkpoints: Any, *, context: Any) -> list[bool]:
+        """Choose the checkpoints to keep; called by Orbax after each save."""
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        best = max(steps, key=lambda step: (self._scores[step], step), default=None)
+        return [step in (*steps[-2:], best) for step in steps]
+
+    def _record(self, step: int) -> dict[str, Any]:
+        args = ocp.args.Composite(record=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=args).record
+
     def _read(self, step: int, like: Any) -> Saved:
-        record = self._manager.restore(
-            step, args=ocp.args.Composite(record=ocp.args.JsonRestore())
-        ).record
-        if record.pop("checksum") != _record_checksum(record):
-            raise ValueError("its record is not what was written.")
-        name = self._path / str(step)
-        if record["format"] > FORMAT:
-            raise RunDirectoryError(
-                f"{name} is of format {record['format']}, which a later version of "
-                f"bopt wrote; this one reads formats up to {FORMAT}. Update bopt."
-            )
+        record, name = self._record(step), self._path / str(step)
+        _check_format(record["format"], name)
         check_tree(record["tree"], described(like), name)
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-        carry = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        ).state
-        if record["state_checksum"] != _checksum(carry):
-            raise ValueError("its state is not what was written.")
-        return Saved(step, carry, record["recorded"])
+        target = {"packed": np.zeros(_size(like), np.uint8)}
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        packed = self._manager.restore(step, args=args).state["packed"]
+        if record.pop("checksum") != _checksum(packed, record):
+            raise ValueError("the checksum differs")
+        return Saved(step, _unpack(packed, like), record["recorded"])
 
-    def _set_aside(self, damaged: list[int]) -> None:
-        def rename() -> None:
-            for step in damaged:
-                folder = self._path / str(step)
-                shutil.rmtree(folder.with_suffix(".damaged"), ignore_errors=True)
-                folder.rename(folder.with_suffix(".damaged"))
+    def _write(self, action: Callable[[], Any]) -> Any:
+        return writing(action, self._path, "The checkpoints before are intact")
 
-        with self._writing():
-            on_first(rename)
-            self._manager.reload()
 
-    def _remove_damaged_scores(self) -> None:
-        """Orbax reads all scores first, and could not begin."""
-        for file in self._path.glob("*/metrics/metrics"):
-            try:
-                _score(json.loads(file.read_text()))
-            except (ValueError, LookupError, TypeError):
-                file.unlink()
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:
-            # TensorStore's of a full disk are ValueErrors; so are those of a lost
-            # process, which JAX will name.
-            if isinstance(error, ValueError) and "writ" not in str(error):
-                raise
-            raise RunDirectoryError(
-                f"Cannot write {self._path}: {reason(error)}. The checkpoints before "
-                "are intact; free some room, and go on with --resume."
-            ) from error
+def _comparable(score: float | None) -> float:
+    return float(score) if score is not None and math.isfinite(score) else -math.inf
 
 
 def remove(path: Path) -> None:
-    """Removes the checkpoints of a training that is no longer needed.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from experiments.runs.checkpoints import remove
-      >>> remove(Path("nowhere"))
-    """
+    """Remove the checkpoints of a training that is no longer needed."""
     on_first(lambda: shutil.rmtree(path, ignore_errors=True))
 
 
-def _score(metrics: dict[str, float]) -> float:
-    return float(metrics["score"])
+def _check_format(found: int, name: Path) -> None:
+    if found < FORMAT:
+        raise RunDirectoryError(
+            f"{name} was written by an earlier version of bopt and cannot be resumed; "
+            "its figures and reports can still be made. Start a new run, or resume it "
+            "with the version that wrote it."
+        )
+    if found > FORMAT:
+        raise RunDirectoryError(
+            f"{name} was written by a later version of bopt: its format is {found}; "
+            f"expected {FORMAT}. Update bopt."
+        )
 
 
-def _checksum(carry: Any) -> int:
-    """Of all bits: Orbax reads an array with a flipped one without a word."""
-    checksum = 0
-    for leaf in jax.tree.leaves(carry):
-        checksum = zlib.crc32(np.asarray(fetched(leaf)).tobytes(), checksum)
-    return checksum
+def _pack(tree: Any) -> np.ndarray:
+    """Concatenate the bytes of all arrays.
+
+    A read or write of several arrays at once that fails in one of them leaves the
+    others running; TensorStore's threads then print tracebacks at any later time.
+    """
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(fetched(tree))]
+    return np.frombuffer(b"".join(leaf.tobytes() for leaf in leaves), np.uint8)
 
 
-def _record_checksum(record: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(record, sort_keys=True).encode())
+def _unpack(packed: np.ndarray, like: Any) -> Any:
+    def unpack(leaf: Any) -> jax.Array:
+        nonlocal start
+        stop = start + _size(leaf)
+        host = np.frombuffer(packed[start:stop].tobytes(), leaf.dtype)
+        host, start = host.reshape(leaf.shape), stop
+        return jax.make_array_from_callback(
+            leaf.shape, leaf.sharding, lambda index: host[index]
+        )
+
+    start = 0
+    return jax.tree.map(unpack, like)
+
+
+def _size(tree: Any) -> int:
+    """Return the number of bytes of all arrays."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _checksum(packed: np.ndarray, record: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(record, sort_keys=True).encode(), zlib.crc32(packed))

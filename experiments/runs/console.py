@@ -1,15 +1,14 @@
-"""What a run says on the screen: a progress bar or plain lines, and the final table."""
+"""Terminal output of a run: progress bar or plain lines, and the final table."""
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     TextColumn,
@@ -17,49 +16,27 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from experiments.training.progress import Progress as TrainProgress
+_BAR = 10  # columns
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints a line as it is: not broken, not coloured but by the style.
-
-    Args:
-      console: where to.
-      text: the line.
-      style: of the whole of it.
-
-    Example:
-      >>> from rich.console import Console
-      >>> from experiments.runs.console import say
-      >>> say(Console(width=8), "Written to runs/a")
-      Written to runs/a
-    """
+    """Print a line as it is: not wrapped, and coloured by `style` alone."""
     console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
 def progress_bar(console: Console, text: str, *columns: ProgressColumn) -> Progress:
-    """A bar over steps, which is shown on a terminal and leaves nothing behind.
+    """Return a bar that is shown on a terminal only and leaves nothing behind.
 
     Args:
-      console: where to.
-      text: what stands before the bar, with the task's fields in braces.
-      *columns: what stands after it.
-
-    Returns:
-      A context manager that shows it.
-
-    Example:
-      >>> import io
-      >>> from rich.console import Console
-      >>> from experiments.runs.console import progress_bar
-      >>> with progress_bar(Console(file=io.StringIO()), "epoch {task.id}") as bar:
-      ...     task = bar.add_task("", total=10)
+      console: where to show it.
+      text: format of the text before the bar, with the task's fields in braces.
+      *columns: shown after it; by default the time left.
     """
+    left = (TextColumn("left"), TimeRemainingColumn(compact=True))
     return Progress(
         TextColumn(text),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        *columns,
+        BarColumn(bar_width=_BAR),
+        *(columns or left),
         console=console,
         disable=not console.is_terminal,
         transient=True,
@@ -67,135 +44,151 @@ def progress_bar(console: Console, text: str, *columns: ProgressColumn) -> Progr
 
 
 class Display:
-    """Shows how a training goes.
+    """Progress of a training: a bar on a terminal, one line per epoch elsewhere.
 
-    On a terminal: a bar that moves within the epoch. Elsewhere: a line an epoch.
+    A narrow terminal keeps the epoch, the bar and the time left; a wider one has the
+    accuracy, the number of nonzero weights, the objectives, their weights and the
+    speed, in this order, as far as they fit.
 
     Args:
-      console: where to.
-      epochs: of the whole training.
-      steps_per_epoch: steps in each.
-
-    Example:
-      >>> import io
-      >>> from rich.console import Console
-      >>> from experiments.runs.console import Display
-      >>> Display(Console(file=io.StringIO()), 1, 10).epoch({
-      ...     "epoch": 0, "objectives": [2.3, 500.0], "weights": None,
-      ...     "validation_accuracy": 0.1, "dense_sparsity": 0.0, "conv_sparsity": 0.0,
-      ...     "nonzeros": {"Dense_0": 100}}, None, 1)
+      console: where to show it.
+      epochs: number of epochs of the training.
+      steps_per_epoch: number of steps in each.
+      entries: number of dense weights of the network.
     """
 
-    def __init__(self, console: Console, epochs: int, steps_per_epoch: int):
-        self._console, self._epochs = console, epochs
-        self._steps_per_epoch = steps_per_epoch
-        self._evaluated = ""  # what the last evaluation came to
-        self._start = time.perf_counter()
+    def __init__(
+        self, console: Console, epochs: int, steps_per_epoch: int, entries: int
+    ):
+        self._console, self._epochs, self._entries = console, epochs, entries
+        self._steps = steps_per_epoch
+        self._began: tuple[float, int] | None = None  # seconds, and steps before
+        self._evaluated: list[str] = []  # accuracy and nonzeros of the last epoch
         self._bar = progress_bar(
             console,
-            "epoch {task.fields[epoch]}/{task.fields[epochs]}",
+            f"epoch {{task.fields[epoch]}}/{epochs}",
             TextColumn("{task.description}"),
-            TimeRemainingColumn(compact=True),
         )
-        self._task = self._bar.add_task(
-            "", total=epochs * steps_per_epoch, epoch=0, epochs=epochs
-        )
+        self._task = self._bar.add_task("", total=epochs * steps_per_epoch, epoch=0)
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Keeps the bar on the screen."""
+        """Keep the bar on the screen during the block."""
         with self._bar:
             yield
 
-    def chunk(self, progress: TrainProgress, steps_per_second: float) -> None:
-        """Moves the bar within an epoch."""
-        done = (progress.epoch - 1) * self._steps_per_epoch + progress.step
-        text = self._text(progress.objectives, progress.weights)
-        text += f"  {steps_per_second:,.0f} steps/s"
-        self._bar.update(
-            self._task, completed=done, description=text, epoch=progress.epoch
-        )
+    def chunk(
+        self,
+        epoch: int,
+        step: int,
+        *,
+        objectives: Sequence[float],
+        weights: Any,
+        steps_per_second: float,
+    ) -> None:
+        """Move the bar to a step of an epoch, both counted from 1."""
+        if self._began is None:  # without the time of the compilation
+            start = time.perf_counter() - step / steps_per_second
+            self._began = start, (epoch - 1) * self._steps
+        done = (epoch - 1) * self._steps + step
+        fields = [
+            *self._evaluated,
+            *_objectives(objectives, weights),
+            _speed(steps_per_second),
+        ]
+        left = self._left(done)
+        # One space between the columns of the bar.
+        room = self._console.width - len(f"epoch {epoch}/{self._epochs} ") - _BAR - 1
+        text = _fitting(fields, left, room)
+        self._bar.update(self._task, completed=done, description=text, epoch=epoch)
 
     def epoch(
-        self,
-        row: dict[str, Any],
-        steps_per_second: float | None,
-        epochs_left: int,
+        self, row: dict[str, Any], steps_per_second: float | None, epochs_left: int
     ) -> None:
-        """Says what an epoch came to; `row` is its line of metrics.jsonl."""
-        left, share = sum(row["nonzeros"].values()), 1 - row["dense_sparsity"]
-        self._evaluated = (
-            f"validation {row['validation_accuracy']:.4f}  "
-            f"nonzeros {left:,.0f} ({share:.1%})"
-        )
+        """Report an epoch by its line of metrics.jsonl; the speed is None before it."""
+        accuracy = f"accuracy {_percent(row['validation_accuracy'], 1)}"
+        nonzeros = f"{sum(row['nonzeros'].values()):,.0f} of {self._entries:,}"
         if row["conv_sparsity"]:
-            left, share = sum(row["nonzeros_conv"].values()), 1 - row["conv_sparsity"]
-            self._evaluated += f" conv {left:,.0f} ({share:.1%})"
+            conv = sum(row["nonzeros_conv"].values())
+            nonzeros += f" dense and {conv:,.0f} convolution"
+        self._evaluated = [accuracy, f"{nonzeros} weights"]
         if self._console.is_terminal:
             return
-        text = f"epoch {row['epoch']}/{self._epochs}  "
-        text += self._text(row["objectives"], row["weights"])
+        fields = [
+            f"epoch {row['epoch']}/{self._epochs}",
+            *_objectives(row["objectives"], row["weights"]),
+            f"validation {accuracy}",
+            self._evaluated[1],
+        ]
         if steps_per_second is not None:
-            # Evaluation included: what the finished epochs took, on average.
-            left = (time.perf_counter() - self._start) / row["epoch"] * epochs_left
-            minutes, seconds = divmod(round(left), 60)
-            text += f"  {steps_per_second:,.0f} steps/s  left {minutes}:{seconds:02d}"
-        say(self._console, text)
+            done = (self._epochs - epochs_left) * self._steps
+            fields += [_speed(steps_per_second), self._left(done)]
+        say(self._console, "  ".join(fields))
 
-    def _text(self, objectives: list[float], weights: Any) -> str:
-        return (
-            f"losses {objectives[0]:.4f} {objectives[1]:.1f}  "
-            f"weights {_weights(weights)}  {self._evaluated}"
-        )
+    def _left(self, done: int) -> str:
+        """Return the time left by the pace so far, evaluations included."""
+        now = time.perf_counter()
+        start, before = self._began or (now, done)
+        pace = (now - start) / max(done - before, 1)
+        seconds = round(pace * (self._epochs * self._steps - done))
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        text = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+        return f"left {text}:{seconds:02d}"
 
 
-def _weights(weights: list[float] | dict[str, list[float]] | None) -> str:
-    if isinstance(weights, dict):
+def _fitting(fields: Sequence[str], last: str, room: int) -> str:
+    """Join the first fields, as many as fit, and the last one."""
+    shown = []
+    for field in fields:
+        if len("  ".join([*shown, field, last])) > room:
+            break
+        shown.append(field)
+    return "  ".join([*shown, last])
+
+
+def _objectives(objectives: Sequence[float], weights: Any) -> list[str]:
+    loss, l1 = objectives
+    return [f"loss {loss:.4f}", f"l1 {l1:,.1f}", f"weights {_weights(weights)}"]
+
+
+def _weights(weights: Sequence[float] | dict[str, Any] | None) -> str:
+    if isinstance(weights, dict):  # groups of layers
         return ", ".join(f"{name} {_weights(own)}" for name, own in weights.items())
     return " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
+
+
+def _speed(steps_per_second: float) -> str:
+    return f"{steps_per_second:,.0f} steps/s"
+
+
+def _percent(share: float, digits: int) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def print_summary(
     console: Console, summary: dict[str, Any], row: dict[str, Any], title: str
 ) -> None:
-    """Prints the final table.
+    """Print the final table.
 
     Args:
-      console: where to.
-      summary: the content of summary.json.
-      row: the last line of metrics.jsonl.
-      title: of the table: optimizer and data set.
-
-    Example:
-      >>> import io
-      >>> from rich.console import Console
-      >>> from experiments.runs.console import print_summary
-      >>> console = Console(file=io.StringIO(), width=60)
-      >>> row = {f"{split}_{name}": 0.5 for split in ("train", "validation", "test")
-      ...        for name in ("accuracy", "cross_entropy")}
-      >>> summary = {"dense_sparsity": 0.9, "nonzero_dense": 10, "entries_dense": 100,
-      ...            "conv_sparsity": 0.0,
-      ...            "total_sparsity": 0.5, "nonzero_total": 60, "entries_total": 120,
-      ...            "seconds_total": 9.0, "seconds_compile": 1.0,
-      ...            "steps_per_second": 5.0}
-      >>> print_summary(console, summary, row | {"nonzeros": {"Dense_0": 10}}, "adam")
-      >>> "90.00 %" in console.file.getvalue()
-      True
+      console: where to print it.
+      summary: content of summary.json.
+      row: last line of metrics.jsonl.
+      title: names the optimizer and the dataset.
     """
     say(console, title, style="bold")
     table = Table(box=box.SIMPLE_HEAVY, show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    for split in ("train", "validation", "test"):
-        table.add_row(f"{split} accuracy", f"{row[f'{split}_accuracy']:.4f}")
-    for split in ("train", "validation", "test"):
+    splits = ("train", "validation", "test")
+    for split in splits:
+        table.add_row(f"{split} accuracy", _percent(row[f"{split}_accuracy"], 2))
+    for split in splits:
         table.add_row(f"{split} cross entropy", f"{row[f'{split}_cross_entropy']:.4f}")
     pruned_conv = bool(summary["conv_sparsity"])
     for name in ("dense", "conv", "total") if pruned_conv else ("dense", "total"):
-        table.add_row(
-            f"{name} sparsity",
-            f"{summary[f'{name}_sparsity']:.2%}".replace("%", " %"),
-        )
+        table.add_row(f"{name} sparsity", _percent(summary[f"{name}_sparsity"], 2))
         left, entries = summary[f"nonzero_{name}"], summary[f"entries_{name}"]
         table.add_row(f"nonzeros, {name}", f"{left:,.0f} of {entries:,}")
     layers = row["nonzeros"] | (row["nonzeros_conv"] if pruned_conv else {})
@@ -204,8 +197,6 @@ def print_summary(
     rate = summary["steps_per_second"]
     if rate is not None:
         table.add_row("steps per second", f"{rate:,.0f}")
-    table.add_row(
-        "time (of it compilation)",
-        f"{summary['seconds_total']:.1f} s ({summary['seconds_compile']:.1f} s)",
-    )
+    table.add_row("time", f"{summary['seconds_total']:.1f} s")
+    table.add_row("compilation", f"{summary['seconds_compile']:.1f} s")
     console.print(table)

@@ -1,9 +1,9 @@
-"""The run directory: the only thing an experiment writes.
+"""The run directory: the only output of an experiment.
 
-``config.json`` is written at the start, ``metrics.jsonl`` gets one line an epoch,
-``summary.json`` is replaced after each epoch and says whether the run has finished.
-Whatever stops a run, each of these files is either whole or not there. Of several
-processes, the first writes; models are written by all together.
+`config.json` is written at the start, `metrics.jsonl` gets one line per epoch, and
+`summary.json` is replaced after each epoch and records whether the run has finished.
+Whatever stops a run, each of these files is either whole or absent. With several
+processes, the first one writes these files and all of them save a model together.
 """
 
 import contextlib
@@ -13,9 +13,10 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import filelock
 import jax
@@ -25,18 +26,16 @@ from bopt.fronts import Front
 from bopt.selections import path_name
 from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
-from experiments.runs.quiet_orbax import quiet_orbax
+
+_T = TypeVar("_T")
+_OVERHEAD = 2**18  # bytes beside the arrays in a saved model, rounded up generously
 
 
 class RunDirectory:
-    """One run's files.
-
-    Attributes:
-      path: the folder.
+    """Writer of one run's files.
 
     Example:
       >>> import tempfile
-      >>> from experiments.runs.directory import RunDirectory, read
       >>> run = RunDirectory.create(tempfile.mkdtemp(), "example")
       >>> run.write_config({"seed": 0})
       >>> run.append_metrics({"epoch": 0, "objectives": [float("nan"), 2.0]})
@@ -49,21 +48,17 @@ class RunDirectory:
 
     @classmethod
     def create(cls, out: str | None, experiment: str) -> "RunDirectory":
-        """Makes a new run directory.
-
-        Args:
-          out: the folder, which must not hold a run; None: runs/EXPERIMENT-TIME.
-          experiment: the program's name.
+        """Make a new run directory: `out`, or by default runs/EXPERIMENT-TIME.
 
         Raises:
-          RunDirectoryError: it holds a run, or cannot be made.
+          RunDirectoryError: it holds a run or cannot be made.
         """
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
         if glob.has_magic(str(path.absolute())):
             raise RunDirectoryError(
-                f"--out is {path}: the network cannot be saved (by Orbax) under a path "
-                "with *, ? or [. Choose another --out."
+                f"--out is {path}, but Orbax cannot save a network under a path with "
+                "*, ? or [. Choose another --out."
             )
         directory = cls(path)
 
@@ -79,12 +74,12 @@ class RunDirectory:
         taken = [name for name in names if (self.path / name).exists()]
         if taken:
             raise RunDirectoryError(
-                f"{self.path} already holds a run ({taken[0]}). Go on with it by "
+                f"{self.path} already holds a run ({taken[0]}). Resume it with "
                 "--resume, choose another --out, or remove it."
             )
 
     def make(self) -> None:
-        """Makes the folder.
+        """Make the folder.
 
         Raises:
           RunDirectoryError: it cannot be made.
@@ -93,35 +88,31 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunDirectoryError(
-                f"Cannot make {self.path}: {error.strerror}."
+                f"Cannot make {self.path}: {error.strerror}. Choose another --out."
             ) from error
 
     @contextlib.contextmanager
     def locked(self, new: bool) -> Iterator[None]:
-        """Keeps other processes from writing here, until it ends or is killed.
+        """Keep other processes from writing here until the block ends.
 
         Args:
-          new: whether it must not hold a run.
+          new: refuse a directory that holds a run.
 
         Raises:
-          RunDirectoryError: another process is writing here, or a new one holds a run.
+          RunDirectoryError: another process is writing here, or it holds a run.
         """
         lock = filelock.FileLock(self.path / ".lock")
 
         def acquire() -> None:
             try:
-                lock.acquire(blocking=False)
+                self._writing(lambda: lock.acquire(blocking=False), self.path)
             except filelock.Timeout as error:
                 raise RunDirectoryError(
                     f"Another process is writing {self.path}. Wait until it ends, or "
                     "choose another --out."
                 ) from error
-            except OSError as error:
-                raise self._not_written(self.path, error) from error
-            if new:  # another may have begun since it was made
+            if new:  # another process may have started since `create`
                 self._check_new()
-            else:
-                self._cut_half_line()
 
         try:
             on_first(acquire)
@@ -129,128 +120,121 @@ class RunDirectory:
         finally:
             lock.release()
 
-    def _cut_half_line(self) -> None:
-        """Removes what a killed process left of a line of front.csv."""
-        file = self.path / "front.csv"
-        try:
-            if file.is_file() and not (content := file.read_bytes()).endswith(b"\n"):
-                os.truncate(file, content.rfind(b"\n") + 1)
-        except OSError as error:
-            raise self._not_written(file, error) from error
-
     def write_config(self, config: dict[str, Any]) -> None:
-        """Writes config.json, whole or not at all."""
-        self._replace("config.json", _json(config))
+        """Write config.json."""
+        self._write("config.json", _json(config))
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        """Replaces summary.json, whole or not at all."""
-        self._replace("summary.json", _json(summary))
+        """Write or replace summary.json."""
+        self._write("summary.json", _json(summary))
 
     def append_metrics(self, row: dict[str, Any]) -> None:
-        """Appends a line to metrics.jsonl, whole or not at all."""
+        """Append a line to metrics.jsonl."""
         self._append("metrics.jsonl", _line(row))
 
     def write_metrics(self, rows: list[dict[str, Any]]) -> None:
-        """Replaces metrics.jsonl, whole or not at all."""
-        self._replace("metrics.jsonl", "".join(map(_line, rows)))
+        """Write or replace metrics.jsonl."""
+        self._write("metrics.jsonl", "".join(map(_line, rows)))
+
+    def append_points(self, points: Front, front: Front) -> None:
+        """Append new points to front.csv and replace front.json by the whole front."""
+        header = not (self.path / "front.csv").exists()
+        self._append("front.csv", points.to_csv(header=header))
+        self._write("front.json", _json(json.loads(front.to_json())))
+
+    def save_model(self, params: Any, name: str = "model") -> None:
+        """Save parameters, zeros included, into the folder `name`."""
+        path = self.path / name
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
+
+        def check_space() -> None:
+            # Here a full disk is one error; TensorStore's threads print many.
+            with tempfile.TemporaryFile(dir=self.path) as file:
+                file.write(bytes(size + _OVERHEAD))
+
+        def save() -> None:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(path.absolute(), params, force=True)
+
+        on_first(lambda: self._writing(check_space, path))
+        self._writing(save, path)
 
     def load_model(self, name: str, like: Any) -> Any:
-        """Reads parameters that `save_model` saved.
+        """Load parameters that `save_model` saved.
 
         Args:
           name: the folder.
-          like: a tree of arrays, or of their shapes, as they were saved.
+          like: tree of arrays or of their shapes.
 
         Raises:
-          RunDirectoryError: there are none, or they are another model's.
+          RunDirectoryError: they are missing or belong to another model.
         """
         path = (self.path / name).absolute()
         try:
-            with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+            with ocp.StandardCheckpointer() as checkpointer:
                 found = checkpointer.metadata(path).item_metadata.tree
                 check_tree(described(found), described(like), path)
                 return checkpointer.restore(path, like)
         except (OSError, ValueError) as error:
-            raise RunDirectoryError(f"Cannot read {path}: {error}") from error
-
-    def append_points(self, points: Front, front: Front) -> None:
-        """Appends to front.csv, whole or not at all; and writes front.json anew.
-
-        Args:
-          points: the new points.
-          front: all points, the new ones among them.
-        """
-        header = not (self.path / "front.csv").exists()
-        self._append("front.csv", points.to_csv(header=header))
-        self._replace("front.json", _json(json.loads(front.to_json())))
-
-    def save_model(self, params: Any, name: str = "model") -> None:
-        """Saves the parameters, zeros included, into the folder `name` (Orbax)."""
-        path = self.path / name
-        try:
-            with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(path.absolute(), params, force=True)
-        except (OSError, ValueError) as error:  # ValueError: TensorStore's, disk full
-            raise self._not_written(path, error) from error
+            raise RunDirectoryError(
+                f"Cannot read {path}: {reason(error)}. Train the network again."
+            ) from error
 
     def _append(self, name: str, text: str) -> None:
-        if jax.process_index() != 0:
-            return
-        path, content = self.path / name, text.encode()
-        try:
-            with open(path, "ab", buffering=0) as file:
-                size = file.tell()
-                try:
-                    written = file.write(content)
-                    if written != len(content):
-                        file.write(content[written:])  # raises what stopped the first
-                except OSError:
-                    file.truncate(size)
-                    raise
-        except OSError as error:
-            raise self._not_written(path, error) from error
+        if jax.process_index() == 0:
+            file = self.path / name
+            self._write(name, (file.read_text() if file.exists() else "") + text)
 
-    def _replace(self, name: str, text: str) -> None:
+    def _write(self, name: str, text: str) -> None:
+        """Write a file, whole or not at all."""
         if jax.process_index() != 0:
             return
         path = self.path / name
         temporary = path.with_suffix(".partial")
-        try:
-            temporary.write_text(text)
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise self._not_written(path, error) from error
 
-    def _not_written(self, path: Path, error: Exception) -> RunDirectoryError:
-        return RunDirectoryError(
-            f"Cannot write {path}: {reason(error)}. The epochs finished before are "
-            f"intact in {self.path}; free some room or choose another --out."
-        )
+        def write() -> None:
+            try:
+                temporary.write_text(text)
+                os.replace(temporary, path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+
+        self._writing(write, path)
+
+    def _writing(self, action: Callable[[], Any], path: Path) -> None:
+        writing(action, path, f"The epochs before are intact in {self.path}")
+
+
+def writing(action: Callable[[], _T], path: Path, intact: str) -> _T:
+    """Call an action that writes `path`.
+
+    Raises:
+      RunDirectoryError: it failed, which `path`, the reason and `intact` describe.
+    """
+    try:
+        return action()
+    except (OSError, ValueError) as error:
+        # TensorStore raises a ValueError when the disk is full; another one may be a
+        # mistake of ours, or a lost process, which JAX reports.
+        if isinstance(error, ValueError) and "writ" not in str(error):
+            raise
+        raise RunDirectoryError(
+            f"Cannot write {path}: {reason(error)}. {intact}; free some space and use "
+            "--resume, or choose another --out."
+        ) from error
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in a line, without TensorStore's long specification.
-
-    Example:
-      >>> from experiments.runs.directory import reason
-      >>> reason(ValueError("No space left [tensorstore_spec='{...}']"))
-      'No space left'
-    """
+    """Return what an error says in one line, of TensorStore's the innermost cause."""
     text = getattr(error, "strerror", None) or str(error).strip()
     line = (text.splitlines() or [type(error).__name__])[0]
-    return re.split(r" \[(?:tensorstore_spec|os_error_code)=", line)[0]
+    line, *details = re.split(r" \[(?:tensorstore_spec|os_error_code)=", line)
+    return (line.rpartition(": ")[2] if details else line).rstrip(".")
 
 
 def described(tree: Any) -> dict[str, list[Any]]:
-    """Path -> shape and dtype, for JSON, of all the arrays in a tree.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.runs.directory import described
-      >>> described({"Dense_0": {"bias": np.zeros(3)}})
-      {'Dense_0/bias': [[3], 'float64']}
-    """
+    """Return path -> [shape, dtype] of all arrays in a tree."""
     return {
         path_name(path): [list(leaf.shape), str(leaf.dtype)]
         for path, leaf in jax.tree.leaves_with_path(tree)
@@ -258,18 +242,10 @@ def described(tree: Any) -> dict[str, list[Any]]:
 
 
 def check_tree(found: dict[str, Any], expected: dict[str, Any], name: Path) -> None:
-    """Compares what `described` says of two trees.
+    """Compare two results of `described`.
 
     Raises:
-      RunDirectoryError: they differ; the message names the file and the first array.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from experiments.runs.directory import check_tree
-      >>> check_tree({"w": [[2], "int32"]}, {}, Path("runs/a/model"))
-      Traceback (most recent call last):
-      experiments.errors.RunDirectoryError: runs/a/model is of another model or \
-optimizer: it has int32[2] as w; expected nothing.
+      RunDirectoryError: they differ; the message names the first array that does.
     """
     for path in dict.fromkeys((*found, *expected)):
         there, here = (
@@ -278,26 +254,13 @@ optimizer: it has int32[2] as w; expected nothing.
         )
         if there != here:
             raise RunDirectoryError(
-                f"{name} is of another model or optimizer: it has {there} as {path}; "
-                f"expected {here}."
+                f"{name} belongs to another model or optimizer: {path} is {there}; "
+                f"expected {here}. Use the options that it was written with."
             )
 
 
 class Run(NamedTuple):
-    """A run read back from its directory: `path`, `config`, `metrics`, `summary`.
-
-    Attributes:
-      path: the folder.
-      config: the content of config.json.
-      metrics: the lines of metrics.jsonl.
-      summary: the content of summary.json, empty before the first epoch.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from experiments.runs.directory import Run
-      >>> Run(Path("runs/a"), {"experiment": "mnist_lenet"}, [], {}).path.name
-      'a'
-    """
+    """Content of a run directory; `summary` is empty before the first epoch."""
 
     path: Path
     config: dict[str, Any]
@@ -306,24 +269,10 @@ class Run(NamedTuple):
 
 
 def read(path: str | Path) -> Run:
-    """Reads a run directory, finished or not.
-
-    Args:
-      path: the folder.
-
-    Returns:
-      A `Run`.
+    """Read a run directory, finished or not.
 
     Raises:
-      RunDirectoryError: no config.json or no metrics.jsonl, or a line of the latter
-        that is not JSON (it is named).
-
-    Example:
-      >>> from experiments.runs.directory import read
-      >>> read("nowhere")
-      Traceback (most recent call last):
-      experiments.errors.RunDirectoryError: nowhere holds no run: it has no \
-config.json. Name a folder that an experiment wrote with --out.
+      RunDirectoryError: config.json or metrics.jsonl is missing or damaged.
     """
     path = Path(path)
     for name in ("config.json", "metrics.jsonl"):
@@ -339,7 +288,8 @@ config.json. Name a folder that an experiment wrote with --out.
             metrics.append(json.loads(line))
         except json.JSONDecodeError as error:
             raise RunDirectoryError(
-                f"{path / 'metrics.jsonl'}, line {number}, is not JSON: {error}."
+                f"{path / 'metrics.jsonl'}, line {number}, is not JSON: {error}. "
+                "Remove the line, or resume the run, which writes the file anew."
             ) from error
     config, summary = (
         read_json(path / name) for name in ("config.json", "summary.json")
@@ -348,16 +298,10 @@ config.json. Name a folder that an experiment wrote with --out.
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Reads a file of a run directory; {} if it is not there.
+    """Read a JSON object; a missing file is an empty one.
 
     Raises:
-      RunDirectoryError: it cannot be read, or is not JSON.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from experiments.runs.directory import read_json
-      >>> read_json(Path("nowhere/summary.json"))
-      {}
+      RunDirectoryError: it cannot be read or is not JSON.
     """
     try:
         return json.loads(file.read_text()) if file.is_file() else {}
@@ -366,21 +310,10 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_front(path: str | Path) -> Front:
-    """Reads the points of a front, finished or not.
-
-    Args:
-      path: the run directory.
-
-    Returns:
-      A `bopt.fronts.Front`; empty before the first training has ended.
+    """Read the points of a front so far from its run directory.
 
     Raises:
-      RunDirectoryError: a front.csv that cannot be read; the line is named.
-
-    Example:
-      >>> from experiments.runs.directory import read_front
-      >>> len(read_front("nowhere"))
-      0
+      RunDirectoryError: front.csv cannot be read; the message names the line.
     """
     file = Path(path) / "front.csv"
     try:
@@ -390,7 +323,7 @@ def read_front(path: str | Path) -> Front:
 
 
 def _free(path: Path) -> Path:
-    """The path, or the first of path-2, path-3, ... that is not there."""
+    """Return the path, or the first of path-2, path-3, ... that does not exist."""
     candidate, number = path, 1
     while candidate.exists():
         number += 1
@@ -399,13 +332,7 @@ def _free(path: Path) -> Path:
 
 
 def nulled(value: Any) -> Any:
-    """The same for JSON: lists for tuples, and null for NaN and infinity.
-
-    Example:
-      >>> from experiments.runs.directory import nulled
-      >>> nulled({"a": (1, float("nan"))})
-      {'a': [1, None]}
-    """
+    """Convert for JSON: tuples to lists, NaN and infinity to null."""
     match value:
         case dict():
             return {key: nulled(item) for key, item in value.items()}

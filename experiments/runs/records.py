@@ -1,65 +1,99 @@
-"""What the files of a run directory hold: the keys that readers rely on.
+"""Keys of the files of a run directory, which readers may rely on.
 
-``config.json``: every option as resolved, and `experiment`, `seed`, `dataset_found`,
-`dataset_title`, `data_source`, `sizes` (split -> images), `versions` (of packages, and
-the commit), `device` (`platform`, `kind` and `count`; the `processor`, its `cores`).
+`config.json`: every option as resolved, and `experiment`, `dataset_found`,
+`dataset_title`, `data_source`, `sizes` (split -> number of images), `versions` (of
+packages, and the commit), `device` (`platform`, `kind` and `count`; the `processor`,
+its `cores`).
 
-``metrics.jsonl``, one object an epoch, epoch 0 being before training (`weights` and
-`learning_rate` null): `epoch`; `step`, of the whole run; `seconds` since the program
-began; `learning_rate` of the epoch's last step; `objectives` and `weights`, means over
-the epoch (with --split, weights are an object, group of layers -> means); `train_`,
-`validation_` and `test_accuracy` (0 to 1) and `_cross_entropy`
-(nats; train on at most 10,000 fixed images); `l1` of the dense kernels; `nonzeros`,
-dense layer -> count; `nonzeros_conv`, convolution -> count of its kernel;
-`dense_sparsity`, `conv_sparsity` (null without convolutions) and `total_sparsity`
-(0 to 1).
+`metrics.jsonl`, one object per epoch; in epoch 0, before training, `weights` and
+`learning_rate` are null: `epoch`; `step` and `seconds` since the start of the run;
+`learning_rate` of the epoch's last step; `objectives` and `weights`, means over the
+epoch (with --split, weights are an object, group of layers -> means); `train_`,
+`validation_` and `test_accuracy` (0 to 1) and `_cross_entropy` (nats; train on at most
+10,000 fixed images); `l1` of the dense kernels; `nonzeros`, dense layer -> count;
+`nonzeros_conv`, convolution -> count of its kernel; `dense_sparsity`, `conv_sparsity`
+(null without convolutions) and `total_sparsity` (0 to 1).
 
-``summary.json``: the final figures, see `summary`; `finished` says whether all epochs
-were trained.
+`summary.json`: the final figures, see `summary`; `finished` is true once the run is
+complete.
+
+A run with several random seeds has a run directory per seed. Its own files have the
+same keys and hold the means; lines of the metrics and the summary also have
+`deviation`, the sample standard deviation of every number by key.
 """
 
-import dataclasses
 import functools
 import importlib.metadata
+import math
 import os
 import platform
+import statistics
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 import bopt
-from experiments.config import KERNELS, Config
 from experiments.data import Dataset
-from experiments.training.progress import Scores
 
+# Selections of kernels by rank, as the options name them.
+KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4)}
 _PACKAGES = ("bopt-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def config(experiment: str, options: Config, dataset: Dataset) -> dict[str, Any]:
-    """The content of config.json.
+class Scores(NamedTuple):
+    """Accuracy (0 to 1) and mean cross entropy (nats) over a split."""
 
-    Args:
-      experiment: the program's name.
-      options: resolved options.
-      dataset: what was found.
+    accuracy: float
+    cross_entropy: float
 
-    Returns:
-      A dictionary for JSON.
 
-    Example:
-      >>> from experiments import data
-      >>> from experiments.runs import records
-      >>> from experiments.config import Config
-      >>> digits = data.load("digits")
-      >>> records.config("mnist_lenet", Config(), digits)["sizes"]
-      {'train': 1294, 'validation': 143, 'test': 360}
+class Sparsity(NamedTuple):
+    """Counts of what is left of the parameters.
+
+    Attributes:
+      report: dense kernels and total.
+      conv_layers: path -> count of every convolution kernel.
     """
+
+    report: bopt.sparsity.Report
+    conv_layers: dict[str, bopt.sparsity.Count]
+
+    @property
+    def conv_entries(self) -> int:
+        """Number of entries of the convolution kernels."""
+        return sum(count.entries for count in self.conv_layers.values())
+
+    @property
+    def conv_nonzeros(self) -> int:
+        """Number of nonzero entries of the convolution kernels."""
+        return sum(count.nonzeros for count in self.conv_layers.values())
+
+    @property
+    def conv_sparsity(self) -> float | None:
+        """Share of zeros in the convolution kernels; None without convolutions."""
+        entries = self.conv_entries
+        return 1 - self.conv_nonzeros / entries if entries else None
+
+
+def sparsity(params: Any) -> Sparsity:
+    """Count what is left of the parameters, which are best on the host."""
+    report = bopt.sparsity.report(params)
+    layers = bopt.sparsity.report(params, KERNELS["all"]).layers
+    conv = {path: layers[path] for path in layers if path not in report.layers}
+    return Sparsity(report, conv)
+
+
+def config(
+    experiment: str, options: dict[str, Any], dataset: Dataset
+) -> dict[str, Any]:
+    """Return the content of config.json from the resolved options."""
     device = jax.devices()[0]
     return {
         "experiment": experiment,
-        **dataclasses.asdict(options),
+        **options,
         "dataset_found": dataset.name,
         "dataset_title": dataset.title,
         "data_source": dataset.source,
@@ -83,64 +117,6 @@ def config(experiment: str, options: Config, dataset: Dataset) -> dict[str, Any]
     }
 
 
-class Sparsity(NamedTuple):
-    """What is left of the parameters.
-
-    Attributes:
-      report: of the dense kernels, and in total.
-      conv_layers: path -> `bopt.sparsity.Count` of every convolution kernel.
-
-    Example:
-      >>> import bopt, jax.numpy as jnp
-      >>> from experiments.runs.records import Sparsity
-      >>> count = bopt.sparsity.Count(entries=4, nonzeros=1, l1=2.0, bytes=16)
-      >>> report = bopt.sparsity.report({"kernel": jnp.eye(2)})
-      >>> Sparsity(report, {"Conv_0/kernel": count}).conv_sparsity
-      0.75
-    """
-
-    report: bopt.sparsity.Report
-    conv_layers: dict[str, bopt.sparsity.Count]
-
-    @property
-    def conv_entries(self) -> int:
-        """Number of entries of the convolution kernels."""
-        return sum(count.entries for count in self.conv_layers.values())
-
-    @property
-    def conv_nonzeros(self) -> int:
-        """Number of those that are not 0."""
-        return sum(count.nonzeros for count in self.conv_layers.values())
-
-    @property
-    def conv_sparsity(self) -> float | None:
-        """Share of zeros among them; None without any."""
-        entries = self.conv_entries
-        return 1 - self.conv_nonzeros / entries if entries else None
-
-
-def sparsity(params: Any) -> Sparsity:
-    """Counts what is left of the parameters.
-
-    Args:
-      params: the parameters, best on the host.
-
-    Returns:
-      A `Sparsity`.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.runs import records
-      >>> params = {"conv": jnp.ones((1, 1, 1, 2)), "dense": jnp.eye(2)}
-      >>> records.sparsity(params).conv_layers["conv"].nonzeros
-      2
-    """
-    report = bopt.sparsity.report(params)
-    layers = bopt.sparsity.report(params, KERNELS["all"]).layers
-    conv = {path: layers[path] for path in layers if path not in report.layers}
-    return Sparsity(report, conv)
-
-
 def epoch(
     *,
     epoch: int,
@@ -152,20 +128,7 @@ def epoch(
     scores: dict[str, Scores],
     sparsity: Sparsity,
 ) -> dict[str, Any]:
-    """A line of metrics.jsonl; see the module's text for the keys.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.runs import records
-      >>> from experiments.training.progress import Scores
-      >>> params = {"params": {"Dense_0": {"kernel": jnp.eye(2)}}}
-      >>> row = records.epoch(
-      ...     epoch=0, step=0, seconds=1.0, learning_rate=None, objectives=[2.3, 2.0],
-      ...     weights=None, scores={"test": Scores(0.1, 2.3)},
-      ...     sparsity=records.sparsity(params))
-      >>> row["nonzeros"], row["test_accuracy"]
-      ({'Dense_0': 2}, 0.1)
-    """
+    """Return a line of metrics.jsonl."""
     return {
         "epoch": epoch,
         "step": step,
@@ -196,7 +159,7 @@ def _nonzeros(layers: dict[str, bopt.sparsity.Count]) -> dict[str, int]:
 
 def summary(
     *,
-    options: Config,
+    optimizer: str,
     dataset: Dataset,
     row: dict[str, Any],
     sparsity: Sparsity,
@@ -204,28 +167,12 @@ def summary(
     steps_per_second: float | None,
     finished: bool,
 ) -> dict[str, Any]:
-    """The content of summary.json, after the epoch that `row` is about.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments import data
-      >>> from experiments.runs import records
-      >>> from experiments.config import Config
-      >>> row = dict(epoch=3, step=30, seconds=9.0, test_accuracy=0.9,
-      ...            test_cross_entropy=0.3, validation_accuracy=0.9)
-      >>> summary = records.summary(
-      ...     options=Config(), dataset=data.load("digits"), row=row,
-      ...     sparsity=records.sparsity({"kernel": jnp.eye(2)}),
-      ...     seconds_compile=1.0, steps_per_second=10.0, finished=True)
-      >>> summary["nonzero_dense"]
-      2
-    """
+    """Return the content of summary.json after the epoch that `row` describes."""
     report = sparsity.report
     return {
         "dataset": dataset.name,
         "data_source": dataset.source,
-        "optimizer": options.optimizer,
-        "seed": options.seed,
+        "optimizer": optimizer,
         "epochs": row["epoch"],
         "steps": row["step"],
         "test_accuracy": row["test_accuracy"],
@@ -248,25 +195,60 @@ def summary(
     }
 
 
-def processor() -> str:
-    """The name of this machine's processor, as far as it is known.
+def mean(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Average records of several seeds and add `deviation`; return a single one as is.
+
+    Args:
+      records: lines of metrics.jsonl or summaries with the same keys, one per seed.
 
     Example:
-      >>> from experiments.runs.records import processor
-      >>> bool(processor())
-      True
+      >>> mean([{"epoch": 1, "l1": 3.0}, {"epoch": 1, "l1": 5.0}])
+      {'epoch': 1, 'l1': 4.0, 'deviation': {'epoch': 0.0, 'l1': 1.4142135623730951}}
     """
+    if len(records) == 1:
+        return records[0]
+    deviations = {
+        key: _deviation([record[key] for record in records])
+        for key, value in records[0].items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return _mean(records) | {"deviation": deviations}
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if all(value == first for value in values):  # counts stay counts
+        return first
+    match first:
+        case dict():
+            return {key: _mean([value[key] for value in values]) for key in first}
+        case list():
+            return [_mean(items) for items in zip(*values, strict=True)]
+        case str():
+            return None
+    numbers = [math.nan if value is None else value for value in values]
+    return statistics.fmean(numbers)
+
+
+def _deviation(values: list[float | None]) -> float:
+    # A diverged seed has null or NaN, which statistics.stdev does not take.
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
+    return statistics.stdev(numbers) if len(numbers) == len(values) else math.nan
+
+
+def processor() -> str:
+    """Return the name of this machine's processor, or its family if that is unknown."""
     try:
         with open("/proc/cpuinfo") as file:
             names = (line for line in file if line.startswith("model name"))
             return next(names).partition(":")[2].strip()
-    except (OSError, StopIteration):  # not Linux: the processor's family will do
+    except (OSError, StopIteration):  # not Linux
         return platform.processor() or platform.machine()
 
 
 @functools.cache
 def _commit() -> str | None:
-    """Of the repository that this is run from; None if it is installed."""
+    """Return the commit of the repository; None outside of one."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
@@ -280,7 +262,7 @@ def _commit() -> str | None:
 
 
 def _version(package: str) -> str | None:
-    """None for a package that is not installed: bopt itself, run from its sources."""
+    """Return a package's version; None if it is not installed, like bopt's sources."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,137 +1,101 @@
-"""Going on with a run that was interrupted, with the options stored with it."""
+"""Resume: options stored with a run, and checks that it can be continued."""
 
-import dataclasses
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from experiments.config import AnyConfig, parse
+from rich.console import Console
+
+from experiments.config import from_flat
 from experiments.errors import ConfigError, RunDirectoryError
+from experiments.runs.console import say
 from experiments.runs.directory import read_json
 
-# Options that do not change the result, but for rounding.
+# Options that do not change the result, except by rounding.
 FREE = frozenset(
     {
-        *("resume", "data_dir", "figures", "checkpoint_every", "save", "parallel"),
-        *("devices", "distributed", "coordinator", "processes", "process_id"),
+        *("resume", "data_dir", "figures", "checkpoint_every", "compilation_cache"),
+        *("save", "parallel", "devices", "distributed"),
+        *("coordinator", "processes", "process_id"),
     }
 )
 
+Options = TypeVar("Options")
 
-def options(
-    config: type[AnyConfig], experiment: str, words: Sequence[str] | None = None
-) -> AnyConfig:
-    """Reads a configuration from the command line; with --resume, a stored one.
 
-    Args:
-      config: a dataclass of options.
-      experiment: the program's name.
-      words: of the command line; None: those of this process.
+def stored(path: str, program: str) -> dict[str, Any]:
+    """Read config.json of the run in a directory.
 
     Raises:
-      RunDirectoryError: --resume names no run of this experiment.
-      ConfigError: options besides it would change the result; all are named.
-
-    Example:
-      >>> from experiments.config import Config
-      >>> from experiments.runs.resume import options
-      >>> options(Config, "mnist_lenet", ["--resume", "nowhere"])
-      Traceback (most recent call last):
-      experiments.errors.RunDirectoryError: nowhere holds no run of \
-python -m experiments.mnist_lenet to go on with: it has no config.json.
+      RunDirectoryError: there is none, or it is another program's.
     """
-    given = parse(config, experiment, words)
-    if given.resume is None:
-        return given
-    there = stored(given.resume, config, experiment)
-    given = parse(config, experiment, words, there)
-    differences = [
-        f"--{field.name.replace('_', '-')} {getattr(given, field.name)} "
-        f"(there {getattr(there, field.name)})"
-        for field in dataclasses.fields(config)
-        if field.name not in FREE
-        and getattr(given, field.name) != getattr(there, field.name)
-    ]
-    if differences:
-        raise ConfigError(
-            f"--resume {given.resume} goes on with the options stored there, but these "
-            f"would change the result: {', '.join(differences)}. Leave them out, or "
-            "begin a new run (from its parameters: --init-from)."
-        )
-    return given
-
-
-def stored(path: str, config: type[AnyConfig], experiment: str) -> AnyConfig:
-    """The options of a run that was begun before.
-
-    Args:
-      path: its run directory.
-      config: a dataclass of options.
-      experiment: the program's name.
-
-    Raises:
-      RunDirectoryError: there is none, or it is of another program.
-
-    Example:
-      >>> import json, pathlib, tempfile
-      >>> from experiments.config import Config
-      >>> from experiments.runs.resume import stored
-      >>> folder = pathlib.Path(tempfile.mkdtemp())
-      >>> content = {"experiment": "mnist_lenet", "epochs": 7}
-      >>> _ = (folder / "config.json").write_text(json.dumps(content))
-      >>> stored(str(folder), Config, "mnist_lenet").epochs
-      7
-    """
-    program = f"{path} holds no run of python -m experiments.{experiment} to go on with"
+    expected = f"expected a run of python -m experiments.{program}"
     file = Path(path) / "config.json"
     if not file.is_file():
-        raise RunDirectoryError(f"{program}: it has no config.json.")
+        raise RunDirectoryError(
+            f"{path} cannot be resumed: it has no config.json; {expected}. Check the "
+            "path, or start a new run with --out."
+        )
     content = read_json(file)
-    if content.get("experiment") != experiment:
-        raise RunDirectoryError(f"{program}, but of {content.get('experiment')}.")
-    names = [field.name for field in dataclasses.fields(config)]
-    values: dict[str, Any] = {
-        name: _value(content[name]) for name in names if name in content
+    if content.get("experiment") != program:
+        raise RunDirectoryError(
+            f"{path} cannot be resumed: it is a run of "
+            f"{content.get('experiment')}; {expected}. Start the right program."
+        )
+    return content
+
+
+def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:
+    """Build options from config.json."""
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in content.items()
     }
-    values["resume"] = path
-    return config(**values)
+    return from_flat(cls, values | {"resume": path})
 
 
-def _value(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def check_unchanged(given: dict[str, Any], begun: dict[str, Any]) -> None:
+    """Check that options beside --resume do not change the result.
+
+    Raises:
+      ConfigError: they do; the message names all of them.
+    """
+    changed = [
+        f"--{name.replace('_', '-')} {given[name]} (stored: {begun[name]})"
+        for name in given
+        if name not in FREE and given[name] != begun[name]
+    ]
+    if changed:
+        raise ConfigError(
+            f"--resume {given['resume']} uses the options stored there, but these "
+            f"would change the result: {', '.join(changed)}. Leave them out, or start "
+            "a new run (from its parameters: --init-from)."
+        )
 
 
-def check_same(path: Path, now: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Compares what a run was begun with and what it is to go on with.
+def check_same(path: Path, now: dict[str, Any], console: Console) -> None:
+    """Compare the data, versions and device of a run with those it began with.
 
     Args:
       path: its run directory.
-      now: what its config.json would be now.
-      say: shows a line to the user: other versions or devices may round otherwise.
+      now: content that its config.json would have now.
+      console: other versions and devices are reported there, because they may round
+        differently.
 
     Raises:
-      RunDirectoryError: the data are others.
-
-    Example:
-      >>> import json, pathlib, tempfile
-      >>> from experiments.runs.resume import check_same
-      >>> path = pathlib.Path(tempfile.mkdtemp())
-      >>> then = {"dataset_found": "digits", "sizes": {}, "versions": {"jax": "0.10.1"}}
-      >>> _ = (path / "config.json").write_text(json.dumps(then))
-      >>> check_same(path, then | {"versions": {"jax": "0.10.2"}}, print)
-      Begun with versions {'jax': '0.10.1'}, now {'jax': '0.10.2'}: what follows may \
-differ from an uninterrupted run, by rounding.
+      RunDirectoryError: the data differ.
     """
-    then = read_json(path / "config.json")
+    begun = read_json(path / "config.json")
     for key in ("dataset_found", "sizes"):
-        if then.get(key) != now.get(key):
+        if begun.get(key) != now.get(key):
             raise RunDirectoryError(
-                f"{path} was begun with {key} {then.get(key)}, but now it is "
-                f"{now.get(key)}. Give the --data-dir of then."
+                f"{path} began with {key} {begun.get(key)}, but now it is "
+                f"{now.get(key)}; expected the same data. Give the --data-dir that the "
+                "run began with."
             )
     for key in ("versions", "device"):
-        if then.get(key) != now.get(key):
+        if begun.get(key) != now.get(key):
             say(
-                f"Begun with {key} {then.get(key)}, now {now.get(key)}: what follows "
-                "may differ from an uninterrupted run, by rounding."
+                console,
+                f"The run began with {key} {begun.get(key)}, now {now.get(key)}: "
+                "results may differ from an uninterrupted run by rounding.",
             )

@@ -1,4 +1,4 @@
-"""From images as they are stored to what a network is given."""
+"""Images: scaling and augmentation on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +8,10 @@ PADDING = 4  # pixels around an image that is cropped at random
 
 
 def moments(images: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels together, computed exactly.
+    """Return the mean and standard deviation of all pixels, computed exactly.
 
     Args:
       images: (N, H, W, C) uint8.
-
-    Returns:
-      Two floats, in units of the pixels.
 
     Example:
       >>> import numpy as np
@@ -33,34 +30,14 @@ def moments(images: np.ndarray) -> tuple[float, float]:
 
 
 def scaled(images: jax.Array, mean: float = 0.0, deviation: float = 255.0) -> jax.Array:
-    """Images as floats, less a mean and divided by a deviation; by default in [0, 1].
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from experiments.training.images import scaled
-      >>> print(scaled(jnp.array([255], jnp.uint8)))
-      [1.]
-    """
+    """Return (images - mean) / deviation as floats; by default in [0, 1]."""
     return (images.astype(jnp.float32) - mean) / deviation
 
 
 def augmented(images: jax.Array, key: jax.Array) -> jax.Array:
-    """Random crops of the images, padded with black, and random horizontal flips.
+    """Crop padded images (B, H, W, C) at random, and mirror half of them.
 
-    Args:
-      images: (B, H, W, C).
-      key: a JAX random key.
-
-    Returns:
-      (B, H, W, C): each image shifted by up to `PADDING` pixels in each direction, and
-      mirrored with probability one half.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from experiments.training.images import augmented
-      >>> images = jnp.arange(2 * 32 * 32 * 3, dtype=jnp.uint8).reshape(2, 32, 32, 3)
-      >>> augmented(images, jax.random.key(0)).shape
-      (2, 32, 32, 3)
+    Each is shifted by up to `PADDING` pixels in each direction; the padding is black.
 
     Source: S. Zagoruyko, N. Komodakis, *Wide residual networks* (arXiv 1605.07146),
     section 3, and many before them.

@@ -1,71 +1,66 @@
-"""All epochs of a run, into its directory: what is recorded, saved and shown."""
+"""Loop: all epochs of a run, recorded, saved and shown."""
 
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
-from experiments.config import Config
-from experiments.data import Dataset
-from experiments.errors import Interrupted
+from experiments.config.options import Config
+from experiments.errors import Interrupted, NonFiniteError, RunDirectoryError
 from experiments.runs import records
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.console import Display
 from experiments.runs.directory import RunDirectory
-from experiments.runs.seeds import mean
 from experiments.training.optimizers import schedule
-from experiments.training.progress import Progress, not_finite
+from experiments.training.session import Session
 from experiments.training.step import make_penalties
-from experiments.training.trainer import Trainer
+from experiments.training.trainer import Progress, Trainer
 
 
-class Training:
-    """The epochs of one network, or of one a seed that train as one program.
+class Loop:
+    """The epochs of one network per seed, trained as one program.
 
     Args:
-      directory: of the run, which holds the configuration already.
+      session: the run directory already has its config.json.
       config: resolved options.
-      dataset: the images.
       trainer: untrained, or with the parameters to start from.
-      checkpoints: of this training; where there is one, it goes on from there.
-      console: where the progress is shown.
-      check: raises `Interrupted` when a signal has come.
-      start: when the run began, by `time.perf_counter`.
-      more: what the summary holds besides, and instead.
+      checkpoints: the loop resumes from the newest, if there is one.
+      more: further keys of summary.json.
     """
 
     def __init__(
         self,
-        directory: RunDirectory,
+        session: Session,
         config: Config,
-        dataset: Dataset,
         trainer: Trainer,
         checkpoints: Checkpoints,
-        console: Console,
-        check: Callable[[], None],
-        start: float,
         more: dict[str, Any] | None = None,
     ):
-        self._config, self._dataset, self._more = config, dataset, more or {}
-        self._trainer, self._checkpoints, self._check = trainer, checkpoints, check
-        self._epochs, self._steps = config.epochs or 0, trainer.steps_per_epoch
-        self._display = Display(console, self._epochs, self._steps)
-        self._start, self._step, self._training_seconds = start, 0, 0.0
-        self._directory, self._seeds = directory, by_seed(directory, config)
-        self._rows: list[list[dict[str, Any]]] = []  # epoch -> a row for each seed
-        self._summaries: list[dict[str, Any]] = []
+        self._session, self._config, self._more = session, config, more or {}
+        self._trainer, self._checkpoints = trainer, checkpoints
+        self._epochs, self._steps = (
+            config.optimizer.epochs or 0,
+            trainer.steps_per_epoch,
+        )
+        self._directory = session.directory
+        self._seeds = by_seed(session.directory, config)
+        self._start, self._step, self._training_seconds = session.start, 0, 0.0
+        self._rows: list[list[dict[str, Any]]] = []  # epoch -> seed -> row
+        self._summaries: list[dict[str, Any]] = []  # per seed
+        params = {"params": trainer.networks()[0]["params"]}
+        entries = records.sparsity(params).report.dense.entries
+        self._display = Display(session.console, self._epochs, self._steps, entries)
 
     def run(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Trains to the end.
+        """Train to the end; checkpoints, metrics and parameters are then on disk.
 
         Returns:
-          The summary, and the last row of the metrics; of several seeds, the means.
+          The summary and the last row of the metrics; means over several seeds.
 
         Raises:
-          RunDirectoryError, NonFiniteError: the checkpoints before are intact.
-          Interrupted: all that was done is saved.
+          RunDirectoryError, NonFiniteError: earlier checkpoints are intact.
+          Interrupted: everything done is saved.
         """
         self._resume()
         with self._display.shown():
@@ -78,7 +73,17 @@ class Training:
                 self._save()
                 self._checkpoints.wait()
                 raise
-        return self._summary(), mean(self._rows[-1])
+        self._checkpoints.wait()
+        variables = self._trainer.networks()
+        for own, network in zip(self._seeds.values(), variables, strict=True):
+            own.save_model(network)
+        return self._summary(), records.mean(self._rows[-1])
+
+    def finish(self) -> None:
+        """Mark the run as finished: its very last write."""
+        for summary in self._summaries:
+            summary["finished"] = True
+        self._write_summaries()
 
     def _resume(self) -> None:
         saved = self._checkpoints.restore(self._trainer.carry)
@@ -88,54 +93,66 @@ class Training:
             self._summaries = saved.recorded["summaries"]
             self._training_seconds = saved.recorded["training_seconds"]
             self._start -= self._rows[-1][0]["seconds"]
-        # What was written after that checkpoint will be written again.
+            self._write_summaries()
+        # Rows written after that checkpoint will be written again.
         for number, own in enumerate(self._seeds.values()):
             own.write_metrics([rows[number] for rows in self._rows])
         if len(self._seeds) > 1:
-            self._directory.write_metrics([mean(rows) for rows in self._rows])
+            means = [records.mean(rows) for rows in self._rows]
+            self._directory.write_metrics(means)
 
     def _train(self) -> None:
         for epoch in range(len(self._rows), self._epochs + 1):
-            self._check()
+            self._session.check()
             before, progress = (epoch - 1) * self._steps, None
             for progress in self._trainer.epoch(epoch, self._step - before):
                 self._step = before + progress.step
                 self._training_seconds += progress.seconds
-                self._display.chunk(
-                    self._shown(progress), self._step / self._training_seconds
-                )
-                if progress.step < self._steps:  # else the epoch is recorded first
-                    self._check()
+                if min(progress.bad_steps) >= 0:
+                    self._raise(
+                        "The objectives are", epoch, min(progress.bad_steps) + 1
+                    )
+                self._show(progress)
+                if progress.step < self._steps:  # otherwise record the epoch first
+                    self._session.check()
             self._record(progress)
-            if epoch == self._epochs or epoch % self._config.checkpoint_every == 0:
+            every = self._config.run.checkpoint_every
+            if epoch == self._epochs or epoch % every == 0:
                 self._save()
 
+    def _show(self, progress: Progress) -> None:
+        pairs = zip(progress.objectives, progress.weights, strict=True)
+        means = records.mean([{"objectives": o, "weights": w} for o, w in pairs])
+        self._display.chunk(
+            progress.epoch,
+            progress.step,
+            objectives=means["objectives"],
+            weights=means["weights"],
+            steps_per_second=self._step / self._training_seconds,
+        )
+
     def _record(self, progress: Progress | None) -> None:
-        """Evaluates, and writes the epoch's rows and the summaries so far; progress is
-        None before training."""
-        epoch = progress.epoch if progress else 0
-        scores, networks = self._trainer.evaluate(), self._trainer.networks()
-        rate, speed = None, None
+        """Evaluate, and write the epoch's rows and summaries; None before training."""
+        epoch, rate, speed = 0, None, None
         if progress is not None:
-            at = schedule(self._config, self._steps)(self._step - 1)
+            epoch = progress.epoch
+            at = schedule(self._config.optimizer, self._steps)(self._step - 1)
             rate, speed = np.asarray(at).item(), self._step / self._training_seconds
+        scores, networks = self._trainer.evaluate(), self._trainer.networks()
+        # The steps check the parameters before each step, never those after the last.
+        if epoch and not any(np.isfinite(own["train"].cross_entropy) for own in scores):
+            self._raise("The cross entropy is", epoch, self._steps)
         rows, summaries = [], []
         for number, (seed, directory) in enumerate(self._seeds.items()):
-            own = {split: self._of(number, score) for split, score in scores.items()}
-            # The steps' own check sees the parameters before each step, never the last.
-            lost = not np.isfinite(own["train"].cross_entropy)
-            if epoch and lost and not self._trainer.many:
-                steps = self._steps
-                raise not_finite("The cross entropy is", epoch, steps, steps)
             params = {"params": networks[number]["params"]}
             sparsity = records.sparsity(params)
             if progress is None:
-                regularizer, complexity = make_penalties(self._config)
-                loss = own["train"].cross_entropy + float(regularizer(params))
+                penalty, complexity = make_penalties(self._config.objectives)
+                loss = scores[number]["train"].cross_entropy + float(penalty(params))
                 objectives, weights = [loss, float(complexity(params))], None
             else:
-                objectives = self._of(number, progress.objectives)
-                weights = self._of(number, progress.weights)
+                objectives = progress.objectives[number]
+                weights = progress.weights[number]
             row = records.epoch(
                 epoch=epoch,
                 step=self._step,
@@ -143,37 +160,47 @@ class Training:
                 learning_rate=rate,
                 objectives=objectives,
                 weights=weights,
-                scores=own,
+                scores=scores[number],
                 sparsity=sparsity,
             )
             directory.append_metrics(row)
             summary = records.summary(
-                options=self._config,
-                dataset=self._dataset,
+                optimizer=self._config.optimizer.optimizer,
+                dataset=self._session.dataset,
                 row=row,
                 sparsity=sparsity,
                 seconds_compile=self._trainer.seconds_compile,
                 steps_per_second=speed,
-                finished=epoch == self._epochs,
+                finished=False,
             )
-            if summary["finished"]:
-                directory.save_model(networks[number])
-            summary |= {"seed": seed} | self._more
-            directory.write_summary(summary)
             rows.append(row)
-            summaries.append(summary)
+            summaries.append(summary | {"seed": seed} | self._more)
         self._rows.append(rows)
         self._summaries = summaries
         if len(self._seeds) > 1:
-            self._directory.append_metrics(mean(rows))
+            self._directory.append_metrics(records.mean(rows))
+        self._write_summaries()
+        self._display.epoch(records.mean(rows), speed, self._epochs - epoch)
+
+    def _raise(self, losses: str, epoch: int, step: int) -> None:
+        raise NonFiniteError(
+            f"{losses} not finite in epoch {epoch}, step {step} of {self._steps}; "
+            "expected finite numbers. Lower --learning-rate, or change --normalize or "
+            "--optimizer."
+        )
+
+    def _write_summaries(self) -> None:
+        pairs = zip(self._seeds.values(), self._summaries, strict=True)
+        for directory, summary in pairs:
+            directory.write_summary(summary)
+        if len(self._seeds) > 1:
             self._directory.write_summary(self._summary())
-        self._display.epoch(mean(rows), speed, self._epochs - epoch)
 
     def _summary(self) -> dict[str, Any]:
         if len(self._seeds) == 1:
             return self._summaries[0]
         rest = [{k: v for k, v in s.items() if k != "seed"} for s in self._summaries]
-        return {"seeds": list(self._seeds), **mean(rest)}
+        return {"seeds": list(self._seeds), **records.mean(rest)}
 
     def _save(self) -> None:
         recorded = {
@@ -181,47 +208,49 @@ class Training:
             "summaries": self._summaries,
             "training_seconds": self._training_seconds,
         }
-        score = mean(self._rows[-1])["validation_accuracy"]
+        score = records.mean(self._rows[-1])["validation_accuracy"]
         self._checkpoints.save(self._step, self._trainer.carry, recorded, score)
-
-    def _of(self, number: int, values: Any) -> Any:
-        """What is a network's own of the trainer's figures."""
-        if not self._trainer.many:
-            return values
-        if isinstance(values, dict):  # with groups of layers
-            return {group: own[number] for group, own in values.items()}
-        return values[number]
-
-    def _shown(self, progress: Progress) -> Progress:
-        """The means over the seeds."""
-        rows = [
-            {
-                "objectives": self._of(number, progress.objectives),
-                "weights": self._of(number, progress.weights),
-            }
-            for number in range(len(self._seeds))
-        ]
-        means = mean(rows)
-        return progress._replace(
-            objectives=means["objectives"], weights=means["weights"]
-        )
 
 
 def by_seed(directory: RunDirectory, config: Config) -> dict[int, RunDirectory]:
-    """Seed -> its run directory: that of the run, or with several one in it for each.
+    """Return seed -> run directory: the run's own, or one inside it per seed.
 
     Example:
       >>> from pathlib import Path
-      >>> from experiments.config import Config
+      >>> from experiments.config import Config, updated
       >>> from experiments.runs.directory import RunDirectory
       >>> from experiments.training.loop import by_seed
-      >>> runs = by_seed(RunDirectory(Path("runs/a")), Config(seed=7, seeds=2))
+      >>> config = updated(Config(), seed=7, seeds=2)
+      >>> runs = by_seed(RunDirectory(Path("runs/a")), config)
       >>> {seed: str(own.path) for seed, own in runs.items()}
       {7: 'runs/a/seed-7', 8: 'runs/a/seed-8'}
     """
-    if config.seeds == 1:
-        return {config.seed: directory}
+    first, number = config.run.seed, config.run.seeds
+    if number == 1:
+        return {first: directory}
     return {
         seed: RunDirectory(directory.path / f"seed-{seed}")
-        for seed in range(config.seed, config.seed + config.seeds)
+        for seed in range(first, first + number)
     }
+
+
+def initial(path: str, seed: int, like: Any) -> Any:
+    """Load the variables of a finished run, to start another from.
+
+    Args:
+      path: its run directory; with several seeds, that of `seed` is taken.
+      seed: random seed of the run that starts.
+      like: variables of the same shapes.
+
+    Raises:
+      RunDirectoryError: there are none, or they are another model's.
+    """
+    directory = RunDirectory(Path(path))
+    if (directory.path / f"seed-{seed}").is_dir():
+        directory = RunDirectory(directory.path / f"seed-{seed}")
+    if not (directory.path / "model").is_dir():
+        raise RunDirectoryError(
+            f"{directory.path} holds no trained network; expected the folder model/ of "
+            "a finished run. Finish it first with --resume."
+        )
+    return directory.load_model("model", like)

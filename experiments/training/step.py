@@ -1,4 +1,4 @@
-"""What runs on the device: the objectives, the training steps, the evaluation."""
+"""The jitted training step: objectives, initialization, steps, evaluation."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,25 +8,26 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from experiments.config import KERNELS, Config
+from experiments.config.options import Objectives
 from experiments.data import Dataset
 from experiments.errors import ConfigError
+from experiments.runs.records import KERNELS
 from experiments.training.images import augmented
 
 EVALUATION_BATCH = 200
 
 
 class Carry(NamedTuple):
-    """What a training step takes and gives; lives on the device, donated.
+    """State of a training on the device; donated to every step.
 
     Attributes:
       params: the parameters.
       model_state: the network's other collections, such as batch statistics; or {}.
       opt_state: the optimizer's state.
-      objectives: (m,) sums of the objective values over the epoch's steps so far.
+      objectives: (m,) sums of the objective values over the epoch's steps.
       weights: (m,) sums of the weights; with groups of layers, group -> sums.
-      bad_step: first step of the epoch whose objectives were not finite, or -1.
-      key: (2,) uint32, the data of the key of all that is random in the steps.
+      bad_step: first step of the epoch with non-finite objectives, or -1.
+      key: (2,) uint32, data of the random key of all steps.
     """
 
     params: Any
@@ -39,89 +40,56 @@ class Carry(NamedTuple):
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Batches an epoch; an incomplete last one is left out.
-
-    Args:
-      dataset: the images.
-      batch_size: images a step.
-
-    Returns:
-      At least 1.
+    """Return the number of batches per epoch; an incomplete last one is left out.
 
     Raises:
-      ConfigError: a batch larger than the training set.
-
-    Example:
-      >>> from experiments import data
-      >>> from experiments.training.step import steps_per_epoch
-      >>> steps_per_epoch(data.load("digits"), 32)
-      40
+      ConfigError: the batch is larger than the training set.
     """
     if batch_size > len(dataset.train):
         raise ConfigError(
             f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
-            "training images; expected at most as many."
+            "training images; expected at most this number."
         )
     return len(dataset.train) // batch_size
 
 
-def make_penalties(config: Config) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """What the objectives hold besides the cross entropy, functions of the parameters.
+def make_penalties(
+    options: Objectives,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the penalty in objective 0 and the complexity, objective 1.
 
-    Args:
-      config: resolved options.
-
-    Returns:
-      The penalty that is part of objective 0, `conv_l2` times the squared l2 norm of
-      the convolution kernels; and objective 1, the l1 norm of the dense kernels (or of
-      all), with `split` plus the squared l2 norm of the convolution kernels.
+    Both are functions of the parameters. The penalty is `conv_l2` times the squared l2
+    norm of the convolution kernels. The complexity is the l1 norm of the kernels that
+    `l1_where` selects; with `split` plus the squared l2 norm of the convolutions.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> from experiments.config import Config
+      >>> from experiments.config.options import Objectives
       >>> from experiments.training.step import make_penalties
-      >>> regularizer, complexity = make_penalties(Config(conv_l2=0.5))
+      >>> penalty, complexity = make_penalties(Objectives(conv_l2=0.5))
       >>> params = {"conv": jnp.ones((1, 1, 1, 4)), "dense": jnp.ones((3, 1))}
-      >>> print(regularizer(params), complexity(params))
+      >>> print(penalty(params), complexity(params))
       2.0 3.0
     """
 
-    def regularizer(params):
-        return config.conv_l2 * bopt.l2(params, where=4) if config.conv_l2 else 0.0
+    def penalty(params):
+        return options.conv_l2 * bopt.l2(params, where=4) if options.conv_l2 else 0.0
 
     def complexity(params, *_):
-        where = KERNELS[config.l1_where]
-        l1 = bopt.l1(params, where=where, at_zero=config.l1_at_zero)
-        return l1 + bopt.l2(params, where=4) if config.split else l1
+        where = KERNELS[options.l1_where]
+        l1 = bopt.l1(params, where=where, at_zero=options.l1_at_zero)
+        return l1 + bopt.l2(params, where=4) if options.split else l1
 
-    return regularizer, complexity
+    return penalty, complexity
 
 
-def make_objectives(model: Any, config: Config) -> list[Callable[..., Any]]:
-    """The two objectives, functions of (params, model_state, images, labels, key).
+def make_objectives(model: Any, options: Objectives) -> list[Callable[..., Any]]:
+    """Return both objectives, of (params, model_state, images, labels, key).
 
-    Args:
-      model: a Flax Linen module from (images, train) to logits.
-      config: resolved options.
-
-    Returns:
-      The data loss, mean cross entropy plus penalty, which also returns the updated
-      `model_state`: ``(value, model_state)``; and the complexity (`make_penalties`).
-      Images are floats; the key is for dropout.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from bopt.models import LeNet5
-      >>> from experiments.config import Config
-      >>> from experiments.training.step import make_objectives
-      >>> key, images = jax.random.key(0), jnp.zeros((2, 28, 28, 1))
-      >>> params = LeNet5().init(key, images)
-      >>> loss, l1 = make_objectives(LeNet5(), Config(conv_l2=0.0))
-      >>> value, _ = loss(params, {}, images, jnp.zeros(2), key)
-      >>> print(value.round(4))  # log 10
-      2.3026
+    The first, mean cross entropy plus penalty, returns ``(value, model_state)``. Images
+    are floats; the key is for dropout.
     """
-    regularizer, complexity = make_penalties(config)
+    penalty, complexity = make_penalties(options)
 
     def data_loss(params, model_state, images, labels, key):
         logits, updated = model.apply(
@@ -131,8 +99,7 @@ def make_objectives(model: Any, config: Config) -> list[Callable[..., Any]]:
             mutable=list(model_state),
             rngs={"dropout": key},
         )
-        loss = _cross_entropy(logits, labels).mean()
-        return loss + regularizer(params), updated
+        return _cross_entropy(logits, labels).mean() + penalty(params), updated
 
     return [data_loss, complexity]
 
@@ -140,22 +107,19 @@ def make_objectives(model: Any, config: Config) -> list[Callable[..., Any]]:
 def make_init(
     model: Any, optimizer: optax.GradientTransformationExtraArgs, image: jax.Array
 ) -> Callable[[jax.Array], Carry]:
-    """A function that starts a training: ``key -> carry``.
+    """Return a function that starts a training: ``key -> carry``.
 
     Args:
       model: a Flax Linen module from (images, train) to logits.
-      optimizer: from a jacobian of two objectives to updates; it holds a `bopt.smgd`.
-      image: (1, H, W, C), of the shape that the network will be given.
-
-    Returns:
-      A function for `jax.jit`.
+      optimizer: takes a jacobian of two objectives; it contains a `bopt.smgd`.
+      image: (1, H, W, C), an input of the network.
     """
 
     def init(key):
         model_state = model.init(key, image)
         params = {"params": model_state.pop("params")}
         opt_state = optimizer.init(params)
-        sums = jax.tree.map(jnp.zeros_like, chosen_weights(opt_state))
+        sums = jax.tree.map(jnp.zeros_like, current_weights(opt_state))
         return Carry(
             params,
             model_state,
@@ -173,29 +137,28 @@ def make_steps(
     objectives: list[Callable[..., Any]],
     optimizer: optax.GradientTransformationExtraArgs,
     scale: Callable[[jax.Array], jax.Array],
-    config: Config,
-    divided: Callable[[jax.Array], jax.Array],
+    split_batch: Callable[[jax.Array], jax.Array],
+    *,
+    batch_size: int,
+    augment: bool,
 ) -> Callable[..., Carry]:
-    """A function that trains: ``(carry, order, images, labels, epoch, start, stop)
-    -> carry``.
+    """Return a function that trains: ``(carry, order, images, labels, epoch, start,
+    stop) -> carry``.
 
-    Steps `start` to `stop` of an `epoch` (all traced) whose images are taken in the
-    given `order`. What is random in a step depends on the carry's key, the epoch and
-    the step alone. A loop, not a scan: chunks of any length share one compilation. At
-    step 0 the sums over the epoch begin anew.
+    It does the steps `start` to `stop` of an `epoch` (all traced) on the images in the
+    given `order`. Randomness depends on the carry's key, the epoch and the step only. A
+    loop, not a scan, so that chunks of any length share one compilation. Step 0 resets
+    the sums over the epoch.
 
     Args:
       objectives: see `make_objectives`.
-      optimizer: from their jacobian to updates; it holds a `bopt.smgd`.
-      scale: from stored images to the network's input.
-      config: resolved options: batch size, augmentation.
-      divided: divides the batch among devices, see `experiments.devices.divided`.
-
-    Returns:
-      A function for `jax.jit`.
+      optimizer: see `make_init`.
+      scale: stored images to the network's input.
+      split_batch: see `experiments.devices.split_batch`.
+      batch_size: number of images per step.
+      augment: crop and mirror the images at random.
     """
     value_and_jac = bopt.value_and_jac(objectives, has_aux=True)
-    batch_size = config.batch_size
 
     def steps(carry, order, images, labels, epoch, start, stop):
         key = jax.random.wrap_key_data(carry.key)
@@ -207,9 +170,9 @@ def make_steps(
         def step(number, carry):
             keys = jax.random.split(jax.random.fold_in(epoch_key, number))
             chosen = jax.lax.dynamic_slice(order, (number * batch_size,), (batch_size,))
-            chosen = divided(chosen)
+            chosen = split_batch(chosen)
             batch = images[chosen]
-            if config.augment:
+            if augment:
                 batch = augmented(batch, keys[0])
             (values, model_state), jac = value_and_jac(
                 carry.params, carry.model_state, scale(batch), labels[chosen], keys[1]
@@ -217,7 +180,7 @@ def make_steps(
             updates, opt_state = optimizer.update(
                 jac, carry.opt_state, carry.params, values=values
             )
-            weights = chosen_weights(opt_state)
+            weights = current_weights(opt_state)
             bad = (carry.bad_step < 0) & ~jnp.isfinite(values).all()
             return Carry(
                 optax.apply_updates(carry.params, updates),
@@ -234,21 +197,10 @@ def make_steps(
     return steps
 
 
-def chosen_weights(opt_state: optax.OptState) -> Any:
-    """The weights of the objectives in the last step.
+def current_weights(opt_state: optax.OptState) -> Any:
+    """Return the last step's weights of the objectives, (m,).
 
-    Args:
-      opt_state: of an optimizer that holds one `bopt.smgd`, or, in an
-        `optax.partition`, one a group.
-
-    Returns:
-      An array (m,); or group -> array.
-
-    Example:
-      >>> import bopt, jax.numpy as jnp
-      >>> from experiments.training.step import chosen_weights
-      >>> print(chosen_weights(bopt.madam(1e-3).init({"kernel": jnp.ones((2, 2))})))
-      [0.5 0.5]
+    In an `optax.partition` with one `bopt.smgd` per group: group -> (m,).
     """
     groups = optax.tree.get(opt_state, "PartitionState")
     if groups is None:
@@ -262,29 +214,21 @@ def chosen_weights(opt_state: optax.OptState) -> Any:
 def make_evaluate(
     model: Any,
     scale: Callable[[jax.Array], jax.Array],
-    divided: Callable[[jax.Array], jax.Array],
+    split_batch: Callable[[jax.Array], jax.Array],
     devices: int,
 ) -> Callable[..., jax.Array]:
-    """A function that evaluates: ``(params, model_state, images, labels, start, stop)
-    -> (2,)``.
+    """Return a function that evaluates: ``(params, model_state, images, labels, start,
+    stop) -> (2,)``.
 
-    Args:
-      model: a Flax Linen module from (images, train) to logits.
-      scale: from stored images to the network's input.
-      divided: divides a batch among devices, see `experiments.devices.divided`.
-      devices: how many these are.
-
-    Returns:
-      A function for `jax.jit`: mean accuracy and mean cross entropy of the images
-      `start` to `stop` (traced), stacked. Batch statistics stay as they are, and
-      nothing is dropped.
+    The result is the mean accuracy and the mean cross entropy of the images `start` to
+    `stop` (traced), with fixed batch statistics and without dropout. A batch is split
+    across `devices`.
     """
-
     size = -(-EVALUATION_BATCH // devices) * devices
 
     def evaluate(params, model_state, images, labels, start, stop):
         def batch(number, sums):
-            index = divided(start + number * size + jnp.arange(size))
+            index = split_batch(start + number * size + jnp.arange(size))
             counted = index < stop
             index = jnp.minimum(index, stop - 1)
             logits = model.apply({**params, **model_state}, scale(images[index]))

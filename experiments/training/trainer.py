@@ -1,10 +1,10 @@
-"""The shared trainer: epochs as jitted loops over data that stay on the device."""
+"""Trainer: K networks as one program, epoch by epoch, over data on the device."""
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,19 @@ import numpy as np
 import optax
 
 import bopt
-from experiments.config import Config
+from experiments.config.options import Config
 from experiments.data import Dataset
 from experiments.devices import (
-    Network,
     data_devices,
-    divided,
     fetched,
     gathered,
     make_mesh,
     over_networks,
     sharding,
+    split_batch,
 )
+from experiments.runs.records import Scores
 from experiments.training.images import moments, scaled
-from experiments.training.progress import Progress, Scores, not_finite
 from experiments.training.step import (
     Carry,
     make_evaluate,
@@ -36,227 +35,224 @@ from experiments.training.step import (
 )
 
 SPLITS = ("train", "validation", "test")
-TRAIN_EVALUATION = 10_000  # train metrics are taken on at most so many images
+TRAIN_EVALUATION = 10_000  # maximum number of images of the train metrics
 CHUNK_SECONDS = 1.0  # between two looks at signals, finiteness and the clock
+
+Weights = tuple[float, ...]
+
+
+class Progress(NamedTuple):
+    """State of an epoch after a chunk of steps.
+
+    Attributes:
+      epoch: number of the epoch, from 1.
+      step: number of steps done in it.
+      steps: number of steps per epoch.
+      seconds: duration of the chunk.
+      objectives: per network, the means over the epoch's steps.
+      weights: per network, likewise; with groups of layers, group -> means.
+      bad_steps: per network, its first step with non-finite objectives, or -1.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    seconds: float
+    objectives: list[list[float]]
+    weights: list[Any]
+    bad_steps: list[int]
 
 
 class Trainer:
-    """Trains a network on two objectives, see `step.make_objectives`; or, as one
-    program, several networks that differ in seed and weights of the objectives.
+    """Train K >= 1 networks on two objectives as one program.
 
-    Everything is compiled when the trainer is made: one program for the steps, however
-    many, and one for evaluation. With `parallel`, it serves all the networks that are
-    to `start`; what the trainer holds and returns has a leading axis over them.
+    The networks differ in their random seeds and, optionally, in fixed weights of the
+    objectives. Arrays have a leading axis over networks. One program for the steps and
+    one for evaluation are compiled at construction; `start` begins again with other
+    networks.
 
     Args:
       model: a Flax Linen module from images (B, H, W, C) and `train` to logits. It may
         have batch statistics and dropout.
-      optimizer: from a jacobian of two objectives to updates; with `parallel`, a
-        function from a network's weights, (2,) and traced, to that.
-      dataset: the images; they are put on the device as they are (uint8).
-      config: resolved options; the optimizer's are not looked at. An incomplete last
-        batch of an epoch is left out.
-      parallel: train so many networks at once, rounded up to a multiple of the
-        devices, among which they are divided; None: one, of the seed in `config`.
+      make_optimizer: weights of a network, (2,) and traced, or None, to an optimizer
+        that takes a jacobian of two objectives.
+      dataset: the images; they stay on the device as they are (uint8).
+      config: resolved options. An incomplete last batch of an epoch is left out.
+      seeds: random seed per network.
+      weights: fixed weights of the objectives per network; None if the optimizer
+        chooses them.
 
     Attributes:
-      carry: all that changes as it trains, and so decides how it goes on.
-      params: the parameters as they are now.
-      variables: the same with all else that the network needs, its batch statistics.
-      steps_per_epoch: batches an epoch.
-      seconds_compile: what initialisation and compilation took.
-      many: whether it was made with `parallel`.
-      parallel: how many networks it trains at once, divided among so many `devices`.
+      carry: everything that changes during training, see `experiments.training.step`.
+      steps_per_epoch: number of batches per epoch.
+      seconds_compile: duration of tracing and compilation.
+      capacity: number of networks that the program trains, the number of `seeds`
+        rounded up to a multiple of the device mesh's rows.
+      devices: number of devices.
       memory: bytes that training needs on each device, as XLA plans them, or None.
 
     Raises:
-      ConfigError: a batch larger than the training set, or one that the devices of
-        `config` do not divide.
-
-    Example:
-      >>> import bopt, optax
-      >>> from bopt.models import LeNet5
-      >>> from experiments import data
-      >>> from experiments.config import Config
-      >>> from experiments.training.trainer import Trainer
-      >>> digits = data.load("digits", train_size=64)
-      >>> optimizer = optax.chain(bopt.madam(1e-3), bopt.prune())
-      >>> trainer = Trainer(LeNet5(), optimizer, digits, Config(batch_size=32))
-      >>> [progress.step for progress in trainer.epoch(1)][-1]
-      2
+      ConfigError: the batch is larger than the training set, or is not a multiple of
+        the devices that it is split across.
     """
 
     def __init__(
         self,
         model: Any,
-        optimizer: Any,
+        make_optimizer: Callable[[Any], optax.GradientTransformationExtraArgs],
         dataset: Dataset,
         config: Config,
-        parallel: int | None = None,
+        seeds: Sequence[int],
+        weights: Sequence[Weights] | None = None,
     ):
-        self.steps_per_epoch = steps_per_epoch(dataset, config.batch_size)
-        self._dataset, self._config = dataset, config
-        self._networks, self._mesh, self.parallel, self.devices = None, None, 1, 1
-        batch_devices = data_devices(config.devices, config.batch_size)
-        mesh = make_mesh(parallel or 1, batch_devices)
-        if parallel is not None or batch_devices > 1:
-            self._mesh, self.devices = mesh, mesh.size
-        if parallel is not None:
-            rows = self.devices // batch_devices
-            self.parallel = -(-parallel // rows) * rows
-            self._networks = [Network(config.seed, (1.0, 0.0))] * self.parallel
+        batch_size = config.optimizer.batch_size
+        self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
+        self._dataset = dataset
+        batch_devices = data_devices(config.devices.devices, batch_size)
+        self._mesh = mesh = make_mesh(len(seeds), batch_devices)
+        self.devices, rows = mesh.size, mesh.size // batch_devices
+        self.capacity = -(-len(seeds) // rows) * rows
         start = time.perf_counter()
         self._arrays = self._put((dataset.images, dataset.labels), split=False)
         scale = scaled
-        if config.standardize:
+        if config.data.standardize:
             train = slice(dataset.train.start, dataset.train.stop)
             mean, deviation = moments(dataset.images[train])
             scale = functools.partial(scaled, mean=mean, deviation=deviation)
-        objectives = make_objectives(model, config)
+        objectives = make_objectives(model, config.objectives)
         image = jnp.zeros((1, *dataset.images.shape[1:]))
-
-        def optimizer_of(weights):
-            return optimizer(*weights) if weights else optimizer
+        split = split_batch(mesh)
 
         def init(seed, weights):
             key = jax.random.key(seed)
-            return make_init(model, optimizer_of(weights), image)(key)
+            return make_init(model, make_optimizer(weights), image)(key)
 
-        split = divided(self._mesh, many=parallel is not None)
-
-        def steps(carry, network, *args):
-            order, *weights = network
-            run = make_steps(objectives, optimizer_of(weights), scale, config, split)
+        def steps(carry, order, weights, *args):
+            run = make_steps(
+                objectives,
+                make_optimizer(weights),
+                scale,
+                split,
+                batch_size=batch_size,
+                augment=config.data.augment,
+            )
             return run(carry, order, *args)
 
         evaluate = make_evaluate(model, scale, split, batch_devices)
-        if self._networks is not None:
-            init = over_networks(init, 2, mesh)
-            steps = over_networks(steps, 2, mesh)
-            evaluate = over_networks(evaluate, 2, mesh)
-        where = self._mesh and sharding(self._mesh, split=self._networks is not None)
-        begin = self._seeds_and_weights()
-        carry = jax.eval_shape(init, *begin)  # which does not say where it will be
+        init, steps, evaluate = (
+            over_networks(function, mapped, mesh)
+            for function, mapped in ((init, 2), (steps, 3), (evaluate, 2))
+        )
+        self._choose(seeds, weights)
+        where = sharding(mesh, split=True)
+        carry = jax.eval_shape(init, self._seeds, self._weights)
         carry = jax.tree.map(lambda leaf: leaf.update(sharding=where), carry)
-        shapes = carry.params, carry.model_state
+        shapes, order = (carry.params, carry.model_state), self._orders(1)
         steps = jax.jit(steps, donate_argnums=0, out_shardings=where)
+        evaluate = jax.jit(evaluate, out_shardings=where)
         lowered = [
-            jax.jit(init, out_shardings=where).lower(*begin),
-            steps.lower(carry, self._network(1), *self._arrays, 1, 0, 0),
-            jax.jit(evaluate, out_shardings=where).lower(*shapes, *self._arrays, 0, 0),
+            jax.jit(init, out_shardings=where).lower(self._seeds, self._weights),
+            steps.lower(carry, order, self._weights, *self._arrays, 1, 0, 0),
+            evaluate.lower(*shapes, *self._arrays, 0, 0),
         ]
         with ThreadPoolExecutor() as pool:  # XLA compiles on several cores at once
             compiled = list(pool.map(lambda program: program.compile(), lowered))
         self._init, self._steps, self._evaluate = compiled
-        self.carry: Carry = self._init(*begin)
+        self.carry: Carry = self._init(self._seeds, self._weights)
         self.seconds_compile = time.perf_counter() - start
         plan = self._steps.memory_analysis()
         self.memory = plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
         self._chunk = 1  # grows until a chunk takes CHUNK_SECONDS
 
-    def start(self, networks: Sequence[Network]) -> None:
-        """Begins anew with other networks, 1 to `parallel`; the program stays the same,
-        and trains the last several times if they are fewer."""
-        assert self._networks is not None, "start is for a trainer with `parallel`"
-        self._networks = self._padded(networks)
-        self.carry = self._init(*self._seeds_and_weights())
+    def start(
+        self, seeds: Sequence[int], weights: Sequence[Weights] | None = None
+    ) -> None:
+        """Begin again with other networks, at most `capacity`.
+
+        The program stays the same; if there are fewer, it trains the last one several
+        times.
+        """
+        self._choose(seeds, weights)
+        self.carry = self._init(self._seeds, self._weights)
 
     def load(self, variables: Sequence[Any]) -> None:
-        """Gives the networks that were started last these parameters and statistics,
-        one tree like a network's `variables` for each. What is 0 in a kernel that is
-        pruned is masked; else the optimizer stays new."""
-        rows = self._padded(variables)
-        many = self._networks is not None
-        tree = jax.tree.map(lambda *r: np.stack(r), *rows) if many else dict(rows[0])
+        """Replace parameters and batch statistics, one tree per network.
+
+        A pruned kernel's zeros are masked; the optimizer's state stays new.
+        """
+        tree = jax.tree.map(lambda *rows: np.stack(rows), *self._padded(variables))
         params = {"params": tree.pop("params")}
 
+        def is_masked(node):
+            return isinstance(node, optax.MaskedNode)
+
+        def is_pruning(node):
+            return isinstance(node, bopt.PruneState)
+
+        def kept(mask, leaf):
+            return mask if is_masked(mask) else leaf != 0
+
         def masked(node):
-            if not isinstance(node, bopt.PruneState):
+            if not is_pruning(node):
                 return node
-            mask = jax.tree.map(
-                lambda kept, leaf: kept if _is_masked(kept) else leaf != 0,
-                node.mask,
-                params,
-                is_leaf=_is_masked,
-            )
-            return node._replace(mask=self._put(mask, many))
+            mask = jax.tree.map(kept, node.mask, params, is_leaf=is_masked)
+            return node._replace(mask=self._put(mask))
 
+        opt_state = jax.tree.map(masked, self.carry.opt_state, is_leaf=is_pruning)
         self.carry = self.carry._replace(
-            params=self._put(params, many),
-            model_state=self._put(tree, many),
-            opt_state=jax.tree.map(
-                masked,
-                self.carry.opt_state,
-                is_leaf=lambda node: isinstance(node, bopt.PruneState),
-            ),
+            params=self._put(params), model_state=self._put(tree), opt_state=opt_state
         )
-
-    def _padded(self, rows: Sequence[Any]) -> list[Any]:
-        """As many as the program takes, the last repeated."""
-        assert 1 <= len(rows) <= self.parallel, (
-            f"{len(rows)} networks for {self.parallel}"
-        )
-        return [*rows, *[rows[-1]] * (self.parallel - len(rows))]
-
-    @property
-    def many(self) -> bool:
-        return self._networks is not None
-
-    @property
-    def params(self) -> Any:
-        return self.carry.params
 
     @property
     def variables(self) -> Any:
+        """Parameters and batch statistics, with the axis over networks."""
         return {**self.carry.params, **self.carry.model_state}
 
     def epoch(self, number: int, done: int = 0) -> Iterator[Progress]:
-        """Trains for one epoch, chunk by chunk; the chunks do not change the result.
+        """Train for one epoch, chunk by chunk; the chunking does not change the result.
 
         Args:
-          number: which epoch, from 1; it decides the order of the images.
-          done: so many of its steps `carry` has behind it.
+          number: number of the epoch, from 1; it decides the order of the images.
+          done: number of its steps that `carry` has behind it.
 
         Yields:
           A `Progress` after each chunk, the last with all steps done.
-
-        Raises:
-          NonFiniteError: an objective is NaN or infinite; not with `parallel`, where
-            the other networks go on, and such a network's scores are NaN.
         """
-        network = self._network(number)
+        order = self._orders(number)
         while done < self.steps_per_epoch:
             end = min(done + self._chunk, self.steps_per_epoch)
             start = time.perf_counter()
-            carry = self._steps(self.carry, network, *self._arrays, number, done, end)
-            self.carry = carry
-            bad_step = fetched(carry.bad_step).tolist()  # waits for the device
+            self.carry = carry = self._steps(
+                self.carry, order, self._weights, *self._arrays, number, done, end
+            )
+            bad_steps = fetched(carry.bad_step).tolist()  # waits for the device
             seconds = time.perf_counter() - start
-            if self._networks is None and bad_step >= 0:
-                raise not_finite(
-                    "The objectives are", number, bad_step + 1, self.steps_per_epoch
-                )
             speed = (end - done) / max(seconds, 1e-9)
             chunk = int(np.clip(speed * CHUNK_SECONDS, 1, 4 * self._chunk))
             self._chunk = gathered(chunk)[0]  # the same in all processes
             done = end
+            sums = fetched((carry.objectives, carry.weights))
+            means = jax.tree.map(lambda total, n=end: total / n, sums)
+            rows = [
+                jax.tree.map(lambda mean, i=i: mean[i].tolist(), means)
+                for i in range(self._number)
+            ]
+            objectives, weights = zip(*rows, strict=True)
             yield Progress(
                 number,
                 done,
                 self.steps_per_epoch,
-                _means(carry.objectives, done),
-                _means(carry.weights, done),
                 seconds,
+                list(objectives),
+                list(weights),
+                bad_steps[: self._number],
             )
 
-    def evaluate(self, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
-        """Scores of the parameters.
+    def evaluate(self, splits: Sequence[str] = SPLITS) -> list[dict[str, Scores]]:
+        """Return per network split -> `Scores`; NaN where a network has diverged.
 
         Args:
-          splits: which of train (its first 10,000), validation and test.
-
-        Returns:
-          Split -> `Scores`; with `parallel`, split -> a list of them, one a network.
+          splits: some of train (its first 10,000 images), validation and test.
         """
         carry, scores = self.carry, {}
         for name in splits:
@@ -267,53 +263,42 @@ class Trainer:
                 carry.params, carry.model_state, *self._arrays, split.start, split.stop
             )
             values = np.asarray(fetched(values))
-            lost = np.isnan(values).any(-1, keepdims=True)  # NaN is the best of classes
-            rows = np.where(lost, np.nan, values).tolist()
-            many = self._networks is not None
-            scores[name] = [Scores(*row) for row in rows] if many else Scores(*rows)
-        return scores
+            lost = np.isnan(values).any(-1, keepdims=True)  # argmax of NaN is a class
+            scores[name] = np.where(lost, np.nan, values).tolist()
+        return [
+            {name: Scores(*rows[network]) for name, rows in scores.items()}
+            for network in range(self._number)
+        ]
 
     def networks(self) -> list[Any]:
-        """Each network's `variables`, on the host."""
+        """Return each network's variables, on the host."""
         variables = fetched(self.variables)
-        if self._networks is None:
-            return [variables]
-        rows = range(self.parallel)
-        return [jax.tree.map(lambda leaf, i=i: leaf[i], variables) for i in rows]
+        return [
+            jax.tree.map(lambda leaf, i=i: leaf[i], variables)
+            for i in range(self._number)
+        ]
 
-    def _seeds_and_weights(self) -> tuple[jax.Array, list[jax.Array]]:
-        """What networks begin with: their seeds, and with `parallel` their weights."""
-        if self._networks is None:
-            return self._put(np.uint32(self._config.seed), split=False), []
-        seeds = np.asarray([own.seed for own in self._networks], np.uint32)
-        return self._put(seeds), self._weights()
+    def _choose(self, seeds: Sequence[int], weights: Sequence[Weights] | None) -> None:
+        self._number, self._host_seeds = len(seeds), self._padded(seeds)
+        self._seeds = self._put(np.asarray(self._host_seeds, np.uint32))
+        self._weights = None
+        if weights is not None:
+            rows = np.asarray(self._padded(weights), np.float32)
+            self._weights = self._put(rows)
 
-    def _network(self, epoch: int) -> tuple[jax.Array, ...]:
-        """What is a network's own in an epoch: its order of the images, and with
-        `parallel` its weights."""
-        if self._networks is None:
-            order = self._order(self._config.seed, epoch)
-            return (self._put(order, split=False),)
-        orders = {own.seed: self._order(own.seed, epoch) for own in self._networks}
-        order = np.stack([orders[seed] for seed, _ in self._networks])
-        return self._put(order), *self._weights()
+    def _padded(self, rows: Sequence[Any]) -> list[Any]:
+        """Repeat the last row up to the capacity."""
+        assert 1 <= len(rows) <= self.capacity, f"{len(rows)} of {self.capacity}"
+        return [*rows, *[rows[-1]] * (self.capacity - len(rows))]
 
-    def _weights(self) -> list[jax.Array]:
-        weights = [own.weights for own in self._networks or ()]
-        return [self._put(np.asarray(weights, np.float32))]
-
-    def _order(self, seed: int, epoch: int) -> np.ndarray:
-        """The epoch's images, shuffled; the same on every platform."""
-        generator = np.random.default_rng((seed, epoch))
-        return generator.permutation(np.asarray(self._dataset.train, np.int32))
+    def _orders(self, epoch: int) -> jax.Array:
+        """Return each network's order of the images, the same on every platform."""
+        train = np.asarray(self._dataset.train, np.int32)
+        orders = {
+            seed: np.random.default_rng((seed, epoch)).permutation(train)
+            for seed in self._host_seeds
+        }
+        return self._put(np.stack([orders[seed] for seed in self._host_seeds]))
 
     def _put(self, arrays: Any, split: bool = True) -> Any:
-        return jax.device_put(arrays, self._mesh and sharding(self._mesh, split))
-
-
-def _means(sums: Any, number: int) -> Any:
-    return jax.tree.map(lambda array: (array / number).tolist(), fetched(sums))
-
-
-def _is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
+        return jax.device_put(arrays, sharding(self._mesh, split))

@@ -1,0 +1,33 @@
+"""List the programs.
+
+python -m experiments
+"""
+
+import sys
+
+PROGRAMS = {
+    "mnist_lenet": "Train and prune LeNet-5 on MNIST.",
+    "cifar_vgg": "Train and prune a VGG-like network on CIFAR-10.",
+    "pareto_front": "Trace a Pareto front by a series of trainings; train its knee.",
+    "figures": "Draw runs from their directories, one alone or several compared.",
+    "reproduce": "Run everything that the paper reports, and baselines.",
+    "report": "Make a page of results from run directories.",
+    "benchmark": "Measure training steps, networks, devices, checkpoints, inference.",
+}
+
+
+def main() -> int:
+    """Print the programs, or the version."""
+    if "--version" in sys.argv[1:]:
+        import bopt
+
+        print(f"bopt {bopt.__version__}")
+        return 0
+    print("Start a program with python -m experiments.PROGRAM; --help lists options.\n")
+    for name, line in PROGRAMS.items():
+        print(f"  {name:14}{line}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

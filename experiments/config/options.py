@@ -1,0 +1,277 @@
+"""Options of a training, in small groups.
+
+Each part of a program gets its own group. "Attributes" are the help texts.
+"""
+
+import dataclasses
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+import tyro
+
+from experiments.paper_runs import EPOCHS
+
+# For options whose default depends on others; the help text gives it.
+FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
+INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
+PAIR = tyro.conf.arg(metavar="W0 W1", help_behavior_hint="")
+STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
+
+MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
+BASELINES = ("sgd", "adam", "rmsprop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Images to train on.
+
+    Attributes:
+      dataset: auto: MNIST, or scikit-learn's handwritten digits if it is unavailable.
+      data_dir: Folder that may hold the original files of the dataset.
+      train_size: Number of training images to use, from the first (default all).
+      standardize: Subtract the training images' mean and divide by their standard
+        deviation, instead of scaling to the range 0 to 1.
+      augment: Crop each training image at random (4 pixels of padding) and mirror half
+        of them.
+    """
+
+    dataset: Literal["auto", "mnist", "digits"] = "auto"
+    data_dir: str = "data"
+    train_size: Annotated[int | None, INT] = None
+    standardize: bool = False
+    augment: tyro.conf.Suppress[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class VggData(Data):
+    """Images to train VGG on.
+
+    Attributes:
+      dataset: auto: CIFAR-10, or scikit-learn's handwritten digits if it is
+        unavailable.
+    """
+
+    dataset: Literal["auto", "cifar10", "digits"] = "auto"
+    standardize: bool = True
+    augment: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontObjectives:
+    """The two objectives.
+
+    Attributes:
+      l1_where: Kernels whose l1 norm is objective 1: dense, or dense and convolution.
+      l1_at_zero: Derivative of the absolute value at 0, from -1 to 1: 0 as in the
+        paper; 1 keeps the norm of the l1 gradient constant while weights are pruned.
+      conv_l2: Coefficient of the squared l2 norm of the convolution kernels in
+        objective 0.
+    """
+
+    l1_where: Literal["dense", "all"] = "dense"
+    l1_at_zero: float = 1.0
+    conv_l2: float = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Objectives(FrontObjectives):
+    """The two objectives and their balance.
+
+    Attributes:
+      l1: Coefficient of the l1 norm for sgd, adam and rmsprop (default 3e-4; 0.03 for
+        VGG).
+      weights: Fixed weights of the two objectives for smgd, madam and mrmsprop, instead
+        of min-norm weights (default for VGG with madam or mrmsprop: 0.9 0.1, unless
+        --weigh-by, --normalize or --split is given).
+      normalize: Divisor of the gradients before the min-norm weights are computed:
+        none, their norms, the objective values, or both.
+      weigh_by: Source of madam's and mrmsprop's min-norm weights: the raw gradients, as
+        in the paper, or the directions that are applied (default directions).
+      split: Compute separate weights for the dense layers and for all other layers, and
+        add the squared l2 norm of the convolution kernels to objective 1.
+    """
+
+    l1: Annotated[float | None, FLOAT] = None
+    weights: Annotated[tuple[float, float] | None, PAIR] = None
+    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    weigh_by: Annotated[
+        Literal["gradients", "directions"] | None,
+        tyro.conf.arg(metavar="{gradients,directions}", help_behavior_hint=""),
+    ] = None
+    split: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """Optimizer and learning rate.
+
+    Attributes:
+      optimizer: smgd, madam and mrmsprop weigh the two gradients at every step; sgd,
+        adam and rmsprop minimize the sum cross entropy + L1 * l1 norm.
+      learning_rate: Initial learning rate (default 1e-2 for smgd and sgd, 1e-3
+        otherwise).
+      epochs: Number of passes over the training images (default 30 for LeNet-5, 125 for
+        VGG; on the digits 100 and 20).
+      batch_size: Number of images per step.
+      momentum: Momentum of smgd and sgd (default 0.9).
+      nesterov: Use Nesterov momentum (smgd, sgd).
+      amsgrad: Use AMSGrad's maximum of second moments (madam, adam).
+      decay: Time decay: the learning rate is divided by 1 + DECAY * step (default
+        learning rate / epochs for smgd and sgd, 0 otherwise).
+      schedule: Learning rate schedule over the epochs; logistic decays to a tenth.
+    """
+
+    optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
+    learning_rate: Annotated[float | None, FLOAT] = None
+    epochs: Annotated[int | None, INT] = None
+    batch_size: int = 32
+    momentum: Annotated[float | None, FLOAT] = None
+    nesterov: bool = False
+    amsgrad: bool = False
+    decay: Annotated[float | None, FLOAT] = None
+    schedule: Literal["logistic", "constant"] = "logistic"
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontPruning:
+    """Pruning during training.
+
+    Attributes:
+      prune: Prune after every step.
+      threshold: Largest magnitude that is set to 0.
+      prune_where: Kernels to prune: dense, convolution, or both.
+      regrow: Allow pruned weights to come back.
+    """
+
+    prune: bool = True
+    threshold: float = 1e-3
+    prune_where: Literal["dense", "conv", "all"] = "dense"
+    regrow: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Pruning(FrontPruning):
+    """Pruning during training.
+
+    Attributes:
+      sparsity: Magnitude pruning to this share of zeros (0 to 1), instead of THRESHOLD.
+      sparsity_schedule: Schedule that reaches SPARSITY: cubic, gradually over three
+        quarters of the steps; once, in the middle of the training (default cubic).
+    """
+
+    sparsity: Annotated[float | None, FLOAT] = None
+    sparsity_schedule: Annotated[
+        Literal["cubic", "once"] | None,
+        tyro.conf.arg(metavar="{cubic,once}", help_behavior_hint=""),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FrontRun:
+    """Run directory, random seeds and checkpoints.
+
+    Attributes:
+      out: Run directory; it must not hold a run (default runs/PROGRAM-TIME).
+      resume: Resume the run in this directory with the options stored there. Only
+        options that do not change the result may be added.
+      seed: Random seed for initialization, shuffling, augmentation and dropout.
+      seeds: Number of seeds to train as one program, from SEED on.
+      figures: Draw the figures.
+      checkpoint_every: Number of epochs between checkpoints; the last two and the best
+        on validation data are kept.
+      compilation_cache: Keep compiled programs in the user's cache folder (or in
+        JAX_COMPILATION_CACHE_DIR), so that the next run starts faster.
+    """
+
+    out: Annotated[str | None, STR] = None
+    resume: Annotated[str | None, STR] = None
+    seed: int = 0
+    seeds: int = 1
+    figures: bool = True
+    checkpoint_every: int = 1
+    compilation_cache: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Run(FrontRun):
+    """Run directory, random seeds and checkpoints.
+
+    Attributes:
+      init_from: Start from the parameters and masks of the finished run in this
+        directory.
+    """
+
+    init_from: Annotated[str | None, STR] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """Devices and processes.
+
+    Attributes:
+      devices: Number of devices to split each batch across.
+      distributed: Train with several processes, each started with the same options; all
+        must see the folder OUT.
+      coordinator: HOST:PORT of process 0 (default: from the cluster's environment).
+      processes: Number of processes (default: from the cluster's environment).
+      process_id: Number of this process, from 0 (default: from the cluster's
+        environment).
+      dtype: Data type of the network's computations; parameters, gradients and
+        statistics stay float32.
+    """
+
+    devices: int | Literal["all"] = 1
+    distributed: bool = False
+    coordinator: Annotated[str | None, STR] = None
+    processes: Annotated[int | None, INT] = None
+    process_id: Annotated[int | None, INT] = None
+    dtype: tyro.conf.Suppress[Literal["float32", "bfloat16"]] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class VggDevices(Devices):
+    """Devices, processes and precision."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train and prune LeNet-5 on cross entropy and the l1 norm of its dense weights.
+
+    The options to start with: --dataset, --data-dir, --optimizer, --l1,
+    --learning-rate, --epochs, --threshold, --seed, --out, --resume.
+    """
+
+    PREFERRED: ClassVar[str] = "mnist"  # first choice of --dataset auto
+    EPOCHS: ClassVar = EPOCHS["mnist_lenet", None]
+    L1: ClassVar[float] = 3e-4
+    WEIGHTS: ClassVar[tuple[float, float] | None] = None  # madam's and mrmsprop's
+
+    data: Data = Data()
+    objectives: Objectives = Objectives()
+    optimizer: Optimizer = Optimizer()
+    pruning: Pruning = Pruning()
+    run: Run = Run()
+    devices: Devices = Devices()
+
+
+@dataclasses.dataclass(frozen=True)
+class VggConfig(Config):
+    """Train and prune a VGG on cross entropy and the l1 norm of its dense weights.
+
+    The options to start with: --dataset, --data-dir, --optimizer, --l1,
+    --learning-rate, --epochs, --threshold, --seed, --out, --resume.
+    """
+
+    PREFERRED: ClassVar[str] = "cifar10"
+    EPOCHS: ClassVar = EPOCHS["cifar_vgg", None]
+    L1: ClassVar[float] = 0.03
+    WEIGHTS: ClassVar[tuple[float, float] | None] = (0.9, 0.1)
+
+    data: VggData = VggData()
+    objectives: Objectives = Objectives(conv_l2=1e-6)
+    optimizer: Optimizer = Optimizer("mrmsprop", batch_size=64)
+    devices: VggDevices = VggDevices()
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)

@@ -1,0 +1,120 @@
+"""Session: the parts of a program that its trainings share, and its signals."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from experiments.data import Dataset
+from experiments.devices import gathered
+from experiments.errors import Interrupted
+from experiments.runs import records, resume
+from experiments.runs.directory import RunDirectory
+
+
+class Session(NamedTuple):
+    """A program that trains into one run directory.
+
+    Attributes:
+      program: name of the program.
+      directory: the run directory, locked by this process.
+      dataset: the images.
+      console: terminal output.
+      check: raises `experiments.errors.Interrupted` after a signal.
+      start: start of the program, by `time.perf_counter`.
+    """
+
+    program: str
+    directory: RunDirectory
+    dataset: Dataset
+    console: Console
+    check: Callable[[], None]
+    start: float
+
+
+@contextlib.contextmanager
+def opened(
+    program: str,
+    options: dict[str, Any],
+    dataset: Dataset,
+    console: Console,
+    start: float,
+) -> Iterator[Session]:
+    """Open the run directory, a new one or the one to resume, for this run alone.
+
+    Args:
+      program: name of the program.
+      options: resolved options, flat.
+      dataset: the images.
+      console: terminal output.
+      start: start of the program, by `time.perf_counter`.
+
+    Raises:
+      RunDirectoryError: it cannot be written, another process writes it, or the run
+        to resume began with other data.
+    """
+    now, path = records.config(program, options, dataset), options["resume"]
+    if path is None:
+        directory = RunDirectory.create(options["out"], program)
+    else:
+        directory = RunDirectory(Path(path))
+        resume.check_same(directory.path, now, console)
+    with directory.locked(new=path is None), deferred_signals() as check:
+        if path is None:
+            directory.write_config(now)
+        try:
+            yield Session(program, directory, dataset, console, check, start)
+        except Interrupted as interrupt:
+            interrupt.command = (
+                f"python -m experiments.{program} --resume {directory.path}"
+            )
+            raise
+
+
+@contextlib.contextmanager
+def deferred_signals() -> Iterator[Callable[[], None]]:
+    """Hold SIGINT and SIGTERM back until the program checks for them.
+
+    Yields:
+      A function that raises `Interrupted` if any process of the run has received a
+      signal; all processes call it together. A second signal acts at once.
+
+    Example:
+      >>> import signal
+      >>> from experiments.errors import Interrupted
+      >>> from experiments.training.session import deferred_signals
+      >>> with deferred_signals() as check:
+      ...     signal.raise_signal(signal.SIGTERM)
+      ...     try:
+      ...         check()
+      ...     except Interrupted as interrupt:
+      ...         print(interrupt)
+      SIGTERM
+    """
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def receive(number, frame) -> None:
+        del frame
+        received.append(number)
+        restore()
+
+    def check() -> None:
+        number = max(gathered(received[0] if received else 0))
+        if number:
+            raise Interrupted(number)
+
+    for number in numbers:
+        signal.signal(number, receive)
+    try:
+        yield check
+    finally:
+        restore()
