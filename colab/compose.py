@@ -16,15 +16,16 @@
 # %% [markdown]
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/compose.ipynb)
 #
-# # A pipeline of your own
+# # Compose your own pipeline
 #
-# `bopt.smgd()` is the first link of an Optax chain: gradients of several objectives go
-# in, one direction comes out. What follows is yours. This notebook puts such a chain
-# together for a Flax NNX model with three objectives: clipping, a learning rate
-# schedule, Adam, pruning of some layers only, and batches divided among all devices.
-# The data are scikit-learn's small digits, so that everything takes seconds.
+# `bopt.smgd()` is the first link of an Optax chain: it takes the gradients of several
+# objectives and returns one direction. The next links are your choice. This notebook
+# composes such a chain for a Flax NNX model with three objectives: clipping, a
+# learning rate schedule, Adam, pruning of some layers only, and batches split across
+# all devices. The data are scikit-learn's small digits, so that everything takes
+# seconds.
 # [`quickstart.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/quickstart.ipynb)
-# begins with less.
+# is a simpler introduction.
 
 # %%
 import importlib.util
@@ -56,20 +57,20 @@ from sklearn.datasets import load_digits
 
 import bopt
 
-SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: everything is short
-# Of a lone CPU, JAX makes two devices, so that there is something to divide among.
+SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: short trainings
+# On a CPU, make two devices, so that batches can be split.
 jax.config.update("jax_num_cpu_devices", 2)
 device = jax.devices()[0]
 print(f"JAX {jax.__version__} found {jax.device_count()} x {device.device_kind}.")
 if device.platform == "cpu" and shutil.which("nvidia-smi"):
-    print("There is a GPU, too, which JAX does not see: it was installed without CUDA.")
+    print("JAX was installed without CUDA and does not use the GPU of this machine.")
 
 # %% [markdown]
-# ## A model
+# ## Model
 #
-# Any model will do whose parameters are a tree of arrays. An NNX model is split into
-# its graph and its parameters; where there is more, such as batch statistics, it is
-# `nnx.split(model, nnx.Param, ...)`, which returns the rest as well.
+# Every model works whose parameters are a tree of arrays. An NNX model is split into
+# its graph and its parameters; with further state, such as batch statistics, use
+# `nnx.split(model, nnx.Param, ...)`, which also returns the rest.
 
 
 # %%
@@ -89,14 +90,13 @@ images, labels = load_digits(return_X_y=True)
 order = np.random.default_rng(0).permutation(len(labels))
 images, labels = images[order].astype(np.float32) / 16, labels[order]
 train, test = slice(0, 1408), slice(1408, None)
-print(f"{len(labels[train]):,} images to train with, {len(labels[test])} to test")
+print(f"{len(labels[train]):,} training images, {len(labels[test])} test images")
 
 # %% [markdown]
 # ## Three objectives
 #
 # With the logits $z_\theta(x)$ of an image $x$ with label $y$, and the kernel $K$ of
-# the first layer, which has for each of its 64 units $u$ a weight at each pixel
-# $(i, j)$:
+# the first layer, which has a weight per unit $u$ (of 64) and pixel $(i, j)$:
 #
 # $$
 # \begin{aligned}
@@ -108,13 +108,13 @@ print(f"{len(labels[train]):,} images to train with, {len(labels[test])} to test
 # \end{aligned}
 # $$
 #
-# The third is the *roughness* of what the first layer looks for: neighbouring pixels of
-# an image are alike, and so should be their weights. No parameters make each of the
-# three as small as it can be alone: the objectives compete.
+# The third is the *roughness* of the first layer's filters: neighboring pixels of an
+# image are similar, and so should be their weights. No parameters minimize all three
+# at once: the objectives conflict.
 #
-# Which leaves an objective or a pruning is about is a *selection*: a rank, a path
-# pattern, a predicate, a tree of bools, or a union of these. Here the two hidden layers
-# are selected by name; the head is to keep all its weights.
+# A *selection* names the leaves of an objective or of pruning: a rank, a path
+# pattern, a predicate, a tree of bools, or a union of these. Here it selects the two
+# hidden layers by name; the head keeps all its weights.
 
 # %%
 HIDDEN = bopt.union("first/kernel*", "second/kernel*")
@@ -145,26 +145,26 @@ for path, chosen in jax.tree.leaves_with_path(bopt.select(HIDDEN, initial)):
     print(f"{name:<20} {'l1 and pruning' if chosen else '-'}")
 
 # %% [markdown]
-# ## The chain
+# ## Chain
 #
-# `smgd` combines the three gradients with the weights $w$ that make their combination
-# shortest,
+# `smgd` combines the three gradients with the weights $w$ that make the combination
+# as short as possible,
 #
 # $$\min_w \Big\| \sum_i w_i \nabla f_i \Big\|, \qquad \sum_i w_i = 1, \; w_i \ge 0 .$$
 #
-# To first order, a step against it decreases all three, and it is zero only where no
-# step does. What follows sees an ordinary gradient: here it is clipped, and Adam makes
-# a step of it (which changes it entry by entry, so that the first sentence is true of
-# Adam's input, and a guide for its output).
+# To first order, a step against it decreases all three, and it is zero only if no
+# step does. The next links see an ordinary gradient: here it is clipped and scaled by
+# Adam (entry by entry, so that the statement is exact for Adam's input and a
+# heuristic for its output).
 #
-# Clipping and wrappers such as `optax.apply_if_finite` go after `smgd`, never before or
-# around it, for it alone knows what to do with a jacobian. `prune` comes last, to have
-# the last word on which weights are zero.
+# Clipping and wrappers such as `optax.apply_if_finite` go after `smgd`, never before
+# or around it, because only `smgd` takes a jacobian. `prune` is the last link, so
+# that pruned weights are exactly zero.
 
 # %%
 BATCH = 64
 EPOCHS = 4 if SMOKE else 60
-STEPS = 1408 // BATCH  # an epoch
+STEPS = 1408 // BATCH  # per epoch
 
 
 def make_optimizer(objectives):
@@ -180,29 +180,29 @@ def make_optimizer(objectives):
 
 
 # %% [markdown]
-# ## The devices
+# ## Devices
 #
-# Nothing in the chain knows of devices. The parameters and the optimizer's state are
-# put on all of them, the rows of each batch are divided, and the compiler adds what is
-# to be exchanged between them. The result is that of one device, but for rounding. The
-# batch size must be a multiple of the number of devices.
+# The chain does not depend on the devices. The parameters and the optimizer's state
+# are replicated, the rows of each batch are split, and the compiler adds the
+# communication. The result is that of one device up to rounding. The batch size must
+# be a multiple of the number of devices.
 
 # %%
 mesh = jax.make_mesh((jax.device_count(),), ("rows",), axis_types=(AxisType.Auto,))
 everywhere = NamedSharding(mesh, P())
-divided = NamedSharding(mesh, P(None, "rows"))  # steps, rows of a batch, ...
+split = NamedSharding(mesh, P(None, "rows"))  # steps, rows of a batch, ...
 
 
 def batches(epoch):
     order = np.random.default_rng(epoch).permutation(1408).reshape(STEPS, BATCH)
-    return jax.device_put((images[train][order], labels[train][order]), divided)
+    return jax.device_put((images[train][order], labels[train][order]), split)
 
 
 for shard in batches(0)[0].addressable_shards:
     print(f"{shard.device}: {shard.data.shape} of each epoch's images")
 
 # %% [markdown]
-# ## The loop
+# ## Training loop
 
 
 # %%
@@ -250,17 +250,17 @@ for axes in panels[1]:
 plt.show()
 
 # %% [markdown]
-# The weights are small where gradients are long. The gradient of the l1 norm has a
-# length of up to $\sqrt{6144} \approx 78$, one for each weight in its sum, and little
-# of it makes up for the gradient of the cross entropy.
+# Long gradients get small weights. The gradient of the l1 norm has a length of up to
+# $\sqrt{6144} \approx 78$, and a small weight balances it with the gradient of the
+# cross entropy.
 #
-# ## What is in the state
+# ## Optimizer state
 #
-# The state of a chain is a tuple with a state for each link. `optax.tree.get` finds one
-# in it, however deep, by the name of its type: `SmgdState` has the weights of the last
-# step, `PruneState` the masks. A mask is a tree like the parameters, with `True` where
-# a weight is kept; the leaves that are not pruned have an `optax.MaskedNode` in their
-# place, which has no leaves.
+# The state of a chain is a tuple with one state per link. `optax.tree.get` finds a
+# state at any depth by the name of its type: `SmgdState` has the weights of the last
+# step, `PruneState` the masks. A mask is a tree like the parameters, with `True`
+# where a weight is kept; in place of leaves that are not pruned it has an empty
+# `optax.MaskedNode`.
 
 # %%
 print([type(link).__name__ for link in state])
@@ -274,13 +274,13 @@ for path, kept in jax.tree.leaves_with_path(mask):
 print(bopt.sparsity.report(params, where=HIDDEN))
 
 # %% [markdown]
-# ## What the third objective does
+# ## Effect of the third objective
 #
-# `nnx.merge` makes a model of the trained parameters again. For comparison, the same
-# training with two objectives, cross entropy and l1 norm. Of the first layer of each
-# network, those 14 units are shown that have the largest weights, as images of 8 x 8
-# weights: red is positive, blue is negative, white is close to zero or pruned. Each row
-# has its own scale.
+# `nnx.merge` makes a model of the trained parameters. The comparison is the same
+# training with two objectives, cross entropy and l1 norm. The figure shows the 14
+# units with the largest weights of each first layer, as images of 8 x 8 weights: red
+# is positive, blue is negative, white is close to zero or pruned. Each row has its
+# own scale.
 
 # %%
 two_params, *_ = fit([loss, l1])
@@ -303,13 +303,13 @@ for row, (name, trained) in zip(
 plt.show()
 
 # %% [markdown]
-# ## Other weights
+# ## Other weightings
 #
-# How the weights are found is the first argument of `smgd`, a function from the inner
-# products of the gradients (and the objectives' values) to the weights. Of these,
-# `min_norm` takes the gradients as they are, `min_norm("l2")` those divided by their
-# lengths, `min_norm("loss")` by the objectives' values; `fixed` takes what it is told,
-# a weighted sum. The weights below are those of the first batch.
+# The first argument of `smgd` is a weighting, a function from the inner products of
+# the gradients (and the objective values) to the weights. `min_norm` uses the
+# gradients as they are, `min_norm("l2")` divides them by their norms,
+# `min_norm("loss")` by the objective values; `fixed` is a weighted sum. The weights
+# below are those of the first batch.
 
 # %%
 weightings = {
@@ -333,9 +333,9 @@ for name, own in zip(weightings, first_weights(first_jac, first_values), strict=
     print(f"{name:<17}", "  ".join(f"{weight:.1e}" for weight in own))
 
 # %% [markdown]
-# An objective that can be brought to zero, as the roughness can, deserves care: the
-# shorter its gradient, the larger its weight, until it takes over the training. Try
+# An objective that can reach zero, as the roughness can, needs care: the shorter its
+# gradient, the larger its weight, until it dominates the training. Try
 # `min_norm("l2")` in the chain above, or a roughness divided by ten. The method does
-# not fail there: a network whose hidden weights are all zero is one end of the range of
-# compromises. To see the whole range and choose, go on with
+# not fail there: a network whose hidden weights are all zero is one end of the range
+# of compromises. To see the whole range and choose, continue with
 # [`pareto_front.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/pareto_front.ipynb).

@@ -16,18 +16,18 @@
 # %% [markdown]
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/pareto_front.ipynb)
 #
-# # Many compromises: a Pareto front
+# # A Pareto front: accuracy against the number of weights
 #
-# A network should make few errors and have few weights. How many errors is each weight
-# worth? This notebook does not decide that beforehand. It trains a dozen networks, each
-# on another compromise, and asks afterwards: which is the cheapest that is accurate
-# enough? Which is the best that is small enough? Where does it begin to cost too much?
+# A network should make few errors and have few weights. This notebook trains a dozen
+# networks with different compromises and queries them afterwards: which is the
+# smallest that is accurate enough, which is the most accurate that is small enough,
+# and where does further pruning cost too much?
 #
-# The networks are LeNet-5, trained on handwritten digits and pruned while they train.
-# On two CPU cores this takes some minutes; on a GPU or a TPU all networks train at the
+# The networks are LeNet-5, trained on handwritten digits and pruned during training.
+# This takes some minutes on two CPU cores; a GPU or a TPU trains all networks at the
 # same time.
 # [`quickstart.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/quickstart.ipynb)
-# shows how one is trained, step by step.
+# shows the training of one network step by step.
 
 # %%
 import importlib.util
@@ -55,25 +55,24 @@ from IPython.display import Image
 import bopt
 from bopt.models import LeNet5, chain, shrink, size
 from experiments import data
+from experiments.config import FrontConfig, updated
 from experiments.devices import use_all_cores
-from experiments.front_options import LenetFront
 from experiments.pareto_front import run
-from experiments.runs.directory import read_front
+from experiments.runs.directory import RunDirectory, read_front
 
-SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: everything is short
-use_all_cores()  # each core of a CPU becomes a device, and trains networks of its own
+SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: short trainings
+use_all_cores()  # each CPU core becomes a device that trains its own networks
 device = jax.devices()[0]
 print(f"JAX {jax.__version__} found {jax.device_count()} x {device.device_kind}.")
 if device.platform == "cpu" and shutil.which("nvidia-smi"):
-    print("There is a GPU, too, which JAX does not see: it was installed without CUDA.")
+    print("JAX was installed without CUDA and does not use the GPU of this machine.")
 
 # %% [markdown]
-# ## What a front is
+# ## The Pareto front
 #
-# The two objectives, functions of the parameters $\theta$ and both to be minimised, are
-# the cross entropy $f_0(\theta)$ and the l1 norm of the dense weights,
-# $f_1(\theta) = \sum_i |\theta_i|$, whose gradient pulls weights to zero, where they
-# are pruned.
+# The two objectives, functions of the parameters $\theta$ to be minimized, are the
+# cross entropy $f_0(\theta)$ and the l1 norm of the dense weights, $f_1(\theta) =
+# \sum_i |\theta_i|$. Its gradient pulls weights to zero, where they are pruned.
 #
 # A network $\theta$ *dominates* another, $\theta'$, if it is at least as good in both
 # objectives and better in one:
@@ -81,83 +80,82 @@ if device.platform == "cpu" and shutil.which("nvidia-smi"):
 # $$f_0(\theta) \le f_0(\theta'), \quad f_1(\theta) \le f_1(\theta'), \quad
 # f(\theta) \ne f(\theta').$$
 #
-# Nobody wants a network that another one dominates. What is left of many networks when
-# these are taken away is the *Pareto front*: along it, less of the one objective always
-# means more of the other.
+# The non-dominated networks among many form the *Pareto front*: along it, less of one
+# objective always means more of the other.
 #
-# To get a point of the front, one minimises a weighted sum
+# A point of the front minimizes a weighted sum
 #
 # $$w_0 f_0(\theta) + w_1 f_1(\theta), \qquad w_0 + w_1 = 1,$$
 #
-# and to get others, one changes the weights (which finds the convex part of the front,
-# and no more). Evenly spaced weights would not do: the l1
-# norm is in the hundreds where the cross entropy is below one, so nearly all of them
-# would give networks with no weight left. Those below are spaced geometrically, from
-# $w_1 = 3 \cdot 10^{-5}$ to $3 \cdot 10^{-3}$, after the first, $w_1 = 0$.
+# and other weights give other points (of the convex part of the front). Evenly spaced
+# weights are unsuitable: the l1 norm is in the hundreds while the cross entropy is
+# below one, so that nearly all of them would give networks without any weight. The
+# weights below are spaced geometrically, from $w_1 = 3 \cdot 10^{-5}$ to $3 \cdot
+# 10^{-3}$, after the first, $w_1 = 0$.
 #
-# ## The search
+# ## Search
 #
-# `experiments.pareto_front` does this with many networks as one program, divided among
-# the devices. Here it tries a list of weights, a *grid*. It then trains the network at
-# the knee (see below) once more, for longer. The same from a shell is
-# `python -m experiments.pareto_front`, which `--help` explains; with
-# `--search dichotomic` or `continuation`, for example, each batch of weights is chosen
-# from what the networks before came to.
+# `experiments.pareto_front` trains many networks as one program, divided among the
+# devices. Here it uses a list of weights, a *grid*. It then trains the network at the
+# knee (see below) again, for longer. The program for a shell is `python -m
+# experiments.pareto_front`; see its `--help`. With `--search dichotomic` or
+# `continuation`, for example, it chooses each batch of weights from the results so
+# far.
 
 # %%
 digits = data.load("digits" if SMOKE else "auto")
 mnist = digits.name == "mnist"
-print(f"{digits.title}: {len(digits.train):,} images to train with")
+print(f"{digits.title}: {len(digits.train):,} training images")
 if digits.name == "digits" and not SMOKE:
-    print(f"Why not MNIST: {digits.source}.")
+    print(f"MNIST is unavailable: {digits.source}.")
 
-config = LenetFront(
+config = updated(
+    FrontConfig(),
     dataset=digits.name,
     search="grid",
-    budget=3 if SMOKE else 12,  # so many weights
+    budget=3 if SMOKE else 12,  # number of weights
     epochs=2 if SMOKE else 3 if mnist else 30,  # of each training
-    final_epochs=2 if SMOKE else 9 if mnist else 60,  # of the last
-    save="front",  # keep the parameters of all networks that are not dominated
+    final_epochs=2 if SMOKE else 9 if mnist else 60,  # of the final training
+    save="front",  # keep the parameters of all non-dominated networks
 )
-directory = run(config)
+path = run(config)
 
 # %% [markdown]
-# ## The front
+# ## Result
 #
-# Everything is in the folder that the last line names; among others this picture. Left
-# are the objectives, on validation data; right is what they stand for, test accuracy
-# and the number of dense weights that are left of 58,920. The colour is the weight of
-# the l1 norm. The star is the knee that was trained again; with longer trainings, the
-# whole front would move that way.
+# The run directory named in the last line holds all results, this figure among them.
+# The left panel shows the objectives on validation data; the right panel shows test
+# accuracy and the number of remaining dense weights, of 58,920. The color is the
+# weight of the l1 norm. The star is the knee after its final training; longer
+# trainings would move the whole front in that direction.
 #
-# The *hypervolume* above is the area that the points dominate, in test error and share
-# of dense weights left, as a share of the box up to 3 % and 10 %: one number to compare
-# whole fronts by.
+# The *hypervolume* above is the area that the points dominate, in test error and
+# share of remaining dense weights, as a share of the box up to 3 % and 10 %: one
+# number to compare whole fronts.
 
 # %%
-Image(filename=directory.path / "figures" / "front.png", width=900)
+Image(filename=path / "figures" / "front.png", width=900)
 
 # %% [markdown]
 # ## Knees
 #
-# Coming from the right, the first weights are given up for almost nothing, the last
-# ones cost dearly. Somewhere between is a *knee*: beyond it, either objective gains
-# little for what the other loses. There is no one definition of it, so `Front.knees`
-# has four, and says what each finds:
+# From the right, the first weights can be removed at almost no cost, the last ones
+# only at a high cost. In between is a *knee*: beyond it, each objective gains little
+# for the loss in the other. There are several definitions, and `Front.knees` returns
+# the knees by four criteria:
 #
-# - `weight_jump`: from here to the next denser network, $w_0 / w_1$ jumps most;
-# - `chord`: farthest below the straight line between the ends;
-# - `angle`: where the front bends most;
-# - `hypervolume`: the point that dominates most on its own.
+# - `weight_jump`: the largest jump of $w_0 / w_1$ to the next denser network;
+# - `chord`: the largest distance below the straight line between the ends;
+# - `angle`: the sharpest bend of the front;
+# - `hypervolume`: the largest area dominated by one point alone.
 #
-# Where they agree, the knee is a pronounced one. (All but the first look at the shape
-# of the front with both objectives scaled to [0, 1], not at the logarithms in the
-# picture.)
+# If they agree, the knee is pronounced. (All but the first use both objectives scaled
+# to [0, 1], not the logarithms of the figure.)
 
 # %%
-points = read_front(directory.path)
+points = read_front(path)
 front = points.nondominated()
-print(f"{len(points)} networks, {len(front)} of them not dominated")
+print(f"{len(points)} networks, {len(front)} of them non-dominated")
 
 print("knee           weight   loss    l1 norm  accuracy  dense weights")
 for criterion, knee in front.knees().items():
@@ -168,12 +166,11 @@ for criterion, knee in front.knees().items():
     )
 
 # %% [markdown]
-# ## Questions
+# ## Queries
 #
-# A front is a table that answers questions. All of them are about validation data; the
-# test images have no say in what is chosen. (Network 0-2.0 is that of the second weight
-# in the list, with seed 0; the first 0 is the level of the search, of which a grid has
-# one.)
+# A front is a table that answers queries. They use validation data only, never the
+# test images. (Network 0-2.0 has the second weight of the list and seed 0; the first
+# 0 is the level of the search, of which a grid has one.)
 
 # %%
 best = max(point.validation_accuracy for point in front)
@@ -181,7 +178,7 @@ print(f"The most accurate network has {best:.2%}.")
 
 cheap = front.cheapest(accuracy=best - 0.01)
 print(
-    f"With one percentage point less, {cheap.nonzero_dense:,} dense weights will do: "
+    f"With one percentage point less, {cheap.nonzero_dense:,} dense weights suffice: "
     f"network {cheap.name}, {cheap.validation_accuracy:.2%}."
 )
 
@@ -195,9 +192,9 @@ print(
 # %% [markdown]
 # ## Two networks side by side
 #
-# The most accurate network, and the one that answered the last question; their
-# parameters are in the folder, by name. Each dot is an edge that is left, from an input
-# of a layer (horizontal) to a unit (vertical).
+# The most accurate network, and the one of the last query; the run directory holds
+# their parameters by name. Each dot is a remaining edge, from an input of a layer
+# (horizontal) to a unit (vertical).
 
 # %%
 model = LeNet5()
@@ -206,7 +203,7 @@ like = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, *image)))
 accurate = max(front, key=lambda point: point.validation_accuracy)
 chosen = {"most accurate": accurate, "small": small}
 networks = {
-    name: directory.load_model(f"networks/{point.name}", like)
+    name: RunDirectory(path).load_model(f"networks/{point.name}", like)
     for name, point in chosen.items()
 }
 
@@ -226,9 +223,9 @@ for row, (name, network) in zip(panels, networks.items(), strict=True):
 plt.show()
 
 # %% [markdown]
-# Pruned weights are zeros in arrays as large as before. `bopt.models.shrink` makes the
-# arrays smaller: it removes the units that pruning has left without an input or without
-# an output, and leaves the logits as they are.
+# Pruned weights are zeros in arrays of the original size. `bopt.models.shrink` makes
+# the arrays smaller: it removes units without an input or without an output, and
+# preserves the logits.
 
 # %%
 for name, network in networks.items():
@@ -239,7 +236,7 @@ for name, network in networks.items():
     print("bytes: {:,}, without dead units {:,}\n".format(*(s.bytes for s in sizes)))
 
 # %% [markdown]
-# How often each of them is wrong, digit by digit, on the test images:
+# The test error of both, per digit:
 
 # %%
 test = slice(digits.test.start, digits.test.stop)
@@ -265,8 +262,8 @@ axes.legend(frameon=False)
 plt.show()
 
 # %% [markdown]
-# The table is `front.csv` in the folder; `bopt.fronts.Front.from_csv` reads it
-# anywhere, and a `Front` takes the points of any training with two objectives. An
-# interrupted search goes on with `python -m experiments.pareto_front --resume` and the
-# folder. For a network and objectives of your own, go on with
+# The table is `front.csv` in the run directory; `bopt.fronts.Front.from_csv` reads
+# it, and a `Front` takes the points of any training with two objectives. Resume an
+# interrupted search with `python -m experiments.pareto_front --resume` and the run
+# directory. For your own network and objectives, continue with
 # [`compose.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/compose.ipynb).

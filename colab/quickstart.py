@@ -16,16 +16,15 @@
 # %% [markdown]
 # [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/quickstart.ipynb)
 #
-# # A first network: few errors, few weights
+# # Quickstart: train and prune LeNet-5
 #
-# This notebook trains LeNet-5, a small convolutional network, to read handwritten
-# digits, and has two wishes at once: that it makes few errors, and that it has few
-# weights. It prunes while it trains. A few minutes on two CPU cores are enough; a GPU
-# or a TPU is faster.
+# This notebook trains LeNet-5, a small convolutional network, on handwritten digits
+# with two objectives: few errors and few weights. It prunes the network during
+# training. It takes a few minutes on two CPU cores, and less on a GPU or a TPU.
 #
 # [`bopt`](https://github.com/bopt-jax/bopt) is a set of
 # [Optax](https://github.com/google-deepmind/optax) transformations. The parameters, the
-# loss and the training loop stay yours, as in any JAX program.
+# loss and the training loop are your own, as in any JAX program.
 
 # %%
 import importlib.util
@@ -69,27 +68,28 @@ plt.rcParams.update(
     }
 )
 
-SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: everything is short
+SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: short trainings
 device = jax.devices()[0]
 print(f"JAX {jax.__version__} found {jax.device_count()} x {device.device_kind}.")
 if device.platform == "cpu" and shutil.which("nvidia-smi"):
-    print("There is a GPU, too, which JAX does not see: it was installed without CUDA.")
+    print("JAX was installed without CUDA and does not use the GPU of this machine.")
 
 # %% [markdown]
-# ## The data
+# ## Data
 #
-# MNIST: 70,000 images of 28 x 28 pixels. It is downloaded, or read from a folder
-# `data/`; where neither works, the 1,797 small digits that come with scikit-learn take
-# its place. Decisions are made on the validation images; the test images are looked at
-# once, at the end.
+# MNIST has 70,000 images of 28 x 28 pixels. It is downloaded, or read from the folder
+# `data/`; if neither works, the 1,797 small digits of scikit-learn are used instead.
+# Decisions use the validation images; the test images are used once, at the end.
 
 # %%
 digits = data.load("digits" if SMOKE else "auto")
 images, labels = jnp.asarray(digits.images), jnp.asarray(digits.labels, jnp.int32)
-sizes = f"{len(digits.train):,} to train, {len(digits.validation):,} to validate"
-print(f"{digits.title}: {sizes}, {len(digits.test):,} to test")
+splits = {"training": digits.train, "validation": digits.validation}
+splits["test"] = digits.test
+sizes = ", ".join(f"{len(split):,} {name}" for name, split in splits.items())
+print(f"{digits.title}: {sizes} images")
 if digits.name == "digits" and not SMOKE:
-    print(f"Why not MNIST: {digits.source}.")
+    print(f"MNIST is unavailable: {digits.source}.")
 
 figure, panels = plt.subplots(1, 10, figsize=(9, 1.2))
 for number, axes in enumerate(panels):
@@ -101,25 +101,25 @@ plt.show()
 # %% [markdown]
 # ## Two objectives
 #
-# A training minimises one number. Here there are two, functions of the parameters
-# $\theta$:
+# A training usually minimizes one number. Here there are two, functions of the
+# parameters $\theta$:
 #
 # $$f_0(\theta) = \text{the mean cross entropy of a batch}, \qquad
 # f_1(\theta) = \sum_{i \,\in\, \text{dense kernels}} |\theta_i| .$$
 #
-# The second, the *l1 norm*, is a measure of complexity that has a gradient, which the
-# number of weights has not: a weight that is worth little is pulled to zero.
+# The second, the *l1 norm*, measures complexity. Unlike the number of weights it has
+# a gradient, which pulls weights of little use to zero.
 #
-# The two contradict each other. With all weights zero $f_1$ is as small as can be, and
-# the network is useless. So there is not one best network but many: all those that
-# cannot be improved in one objective without loss in the other. They are called *Pareto
-# optimal*, and each is another compromise.
+# The two objectives conflict: with all weights zero, $f_1$ is minimal and the network
+# is useless. There is no single best network. A network is *Pareto optimal* if
+# neither objective can be improved without loss in the other, and each such network
+# is a different compromise.
 #
-# The usual way is to minimise the sum $f_0 + c \, f_1$ with a coefficient $c$ that one
-# has to find by trial. `bopt` looks at the two gradients instead. `bopt.value_and_jac`
-# is `jax.value_and_grad` for several objectives; instead of a gradient it returns a
-# *jacobian*: a tree like the parameters, each leaf with one more axis in front, whose
-# row $i$ is the gradient of objective $i$.
+# The usual method minimizes the sum $f_0 + c \, f_1$ with a coefficient $c$ found by
+# trial. `bopt` uses the two gradients instead. `bopt.value_and_jac` is
+# `jax.value_and_grad` for several objectives: instead of a gradient it returns a
+# *jacobian*, a tree like the parameters whose leaves have a leading axis. Row $i$ is
+# the gradient of objective $i$.
 
 # %%
 model = LeNet5()
@@ -143,29 +143,29 @@ print(f"a kernel {kernel.shape}, its jacobian {rows.shape}")
 # %% [markdown]
 # ## One direction
 #
-# At each step the rows are combined,
+# Each step combines the rows,
 #
 # $$d = w_0 \nabla f_0 + w_1 \nabla f_1, \qquad w_0 + w_1 = 1, \quad w_0, w_1 \ge 0,$$
 #
-# with the weights that make $d$ as short as possible. This is *multi-gradient descent*.
-# Two facts make that choice a good one: to first order a step along $-d$ decreases both
-# objectives; and $d = 0$ only where no direction does.
+# with the weights that make $d$ as short as possible: *multi-gradient descent*. To
+# first order, a step along $-d$ decreases both objectives, and $d = 0$ only if no
+# direction does.
 #
-# `bopt.madam` is the Adam of this family: each of the two gradients has Adam moments of
-# its own, and `weigh_by="directions"` takes the weights from what Adam makes of the
-# gradients. These directions are of like size, whatever the units of the objectives, so
-# there is no coefficient to find. (What is exact for gradients is a guide for
-# directions. And `at_zero=1.0`, above, goes with them: pruned weights go on counting in
-# the gradient of the l1 norm, or it would get shorter with each of them, and so be
-# given ever more weight.)
+# `bopt.madam` is the Adam of this family: each gradient has its own Adam moments, and
+# `weigh_by="directions"` computes the weights from Adam's directions. These have
+# similar sizes in any units of the objectives, so that there is no coefficient to
+# tune. (The statement about $-d$ is exact for gradients and a heuristic for
+# directions. With `at_zero=1.0` above, pruned weights still count in the gradient of
+# the l1 norm; otherwise it would shrink with each pruned weight and get ever more
+# weight.)
 #
-# `bopt.prune` is the last link of the chain. After each step it makes all entries of
-# the dense kernels exact zeros that are not larger than a threshold.
+# `bopt.prune` is the last link of the chain. After each step it sets all entries of
+# the dense kernels to zero whose magnitude is at most the threshold.
 
 # %%
 BATCH = 32
 EPOCHS = 3 if SMOKE else {"mnist": 6, "digits": 100}[digits.name]
-STEPS = len(digits.train) // BATCH  # an epoch
+STEPS = len(digits.train) // BATCH  # per epoch
 
 schedule = bopt.logistic_decay(1e-3, EPOCHS, STEPS)
 multi_gradient = optax.chain(
@@ -174,11 +174,11 @@ multi_gradient = optax.chain(
 )
 
 # %% [markdown]
-# ## The loop
+# ## Training loop
 #
-# It is the usual one, but that a jacobian goes into the optimizer. An epoch is one
-# compiled program, a `jax.lax.scan` over batches. The weights of the objectives are
-# read out of the optimizer's state, at every step.
+# The loop is the usual one, except that the optimizer takes a jacobian. An epoch is
+# one compiled program, a `jax.lax.scan` over batches. Every step reads the weights of
+# the objectives from the optimizer's state.
 
 
 # %%
@@ -236,16 +236,14 @@ params, state, history = train(multi_gradient, EPOCHS)
 print(f"{EPOCHS} epochs of {STEPS:,} steps took {time.perf_counter() - start:.0f} s.")
 
 # %% [markdown]
-# ## Watching it
+# ## Progress
 #
-# Both objectives, as the training goes on. The weight $w_1$ of the l1 norm is found
-# anew at every step; drawn is its mean over an epoch. The last picture counts the dense
-# weights that are left of 48,000, 10,080 and 840.
+# The figure shows both objectives, the weight $w_1$ of the l1 norm (its mean over
+# each epoch) and the number of remaining dense weights, of 48,000, 10,080 and 840.
 #
-# (On the small digits less is pruned. The network soon reads all 1,294 training images
-# without an error; then the gradient of the cross entropy is zero, and with it $d$.
-# There the method ends: no step improves both objectives, for one of them cannot be
-# improved.)
+# (On the small digits less is pruned. The network soon classifies all 1,294 training
+# images correctly; then the gradient of the cross entropy is zero, and so is $d$. No
+# step improves both objectives, because one of them cannot be improved.)
 
 # %%
 epochs = range(1, EPOCHS + 1)
@@ -271,20 +269,20 @@ for axes in panels[1]:
 plt.show()
 
 # %% [markdown]
-# What is left, layer by layer. `dense` is the sum of the kernels that were pruned,
-# `total` has biases and convolutions as well, and `bytes` is what the arrays take as
-# they are, zeros included (`bopt.sparsity.export` writes them smaller).
+# The remaining weights per layer. `dense` is the sum over the pruned kernels, `total`
+# includes biases and convolutions, and `bytes` is the size of the arrays, zeros
+# included (`bopt.sparsity.export` writes smaller files).
 
 # %%
 print(bopt.sparsity.report(params))
 
 # %% [markdown]
-# ## Which edges are left
+# ## Remaining edges
 #
-# The masks of `bopt.prune` are in the optimizer's state: `True` where a weight is kept.
-# Each dot below is an edge that is left in the network, from an input of the layer
-# (horizontal) to a unit (vertical). An empty column is an input that is no longer
-# looked at, an empty row a unit that is not needed any more.
+# The optimizer's state contains the masks of `bopt.prune`: `True` where a weight is
+# kept. Each dot below is a remaining edge of the network, from an input of the layer
+# (horizontal) to a unit (vertical). An empty column is an unused input, an empty row
+# an unused unit.
 
 # %%
 masks = optax.tree.get(state, "PruneState").mask["params"]
@@ -310,10 +308,10 @@ for name, mask in masks.items():
     )
 
 # %% [markdown]
-# ## Against plain Adam
+# ## Comparison with plain Adam
 #
-# `bopt.smgd(bopt.fixed((1, 0)))` gives all weight to the first objective, so what
-# follows it sees the gradient of the cross entropy alone: this is Adam. The loop stays
+# `bopt.smgd(bopt.fixed((1, 0)))` gives all weight to the first objective, so that the
+# next link sees the gradient of the cross entropy alone: this is Adam. The loop stays
 # the same.
 
 # %%
@@ -333,11 +331,11 @@ for axes, place in ((left, "lower right"), (right, "center right")):
 plt.show()
 
 # %% [markdown]
-# Could one not train with Adam and prune afterwards? The third line of the table takes
-# Adam's network and keeps as many of its dense weights as the pruned network has, the
-# largest ones. Where these are few, as on MNIST, it is far worse, unless it is trained
-# on: the weights that are left were trained together with those that were cut. What
-# `madam` left had been trained to do without the others.
+# Is pruning after training with Adam as good? The third line of the table takes
+# Adam's network and keeps its largest dense weights, the same number as in the pruned
+# network. If they are few, as on MNIST, it is far worse without further training,
+# because the remaining weights were trained together with the removed ones. `madam`'s
+# remaining weights were trained without the others.
 
 # %%
 left = bopt.sparsity.report(params).dense
@@ -357,13 +355,13 @@ for name, trained in (
     print(f"{share:13.2%} {number:16,}    {name}")
 
 # %% [markdown]
-# One compromise was found here, without a coefficient to choose. Who knows a good
-# coefficient of the l1 norm, or how many weights are to be left, can do without
-# `madam`: trained to the end, the weighted sum with pruning, and gradual magnitude
-# pruning, leave fewer weights, and no difference in accuracy is to be seen
-# ([measured](https://github.com/bopt-jax/bopt/blob/main/experiments/results/RESULTS.md)).
+# This notebook found one compromise without a coefficient to choose. If you know a
+# good coefficient of the l1 norm, or the number of weights to keep, you do not need
+# `madam`: after full trainings, the weighted sum with pruning and gradual magnitude
+# pruning leave fewer weights, without a significant difference in accuracy
+# ([results](https://github.com/bopt-jax/bopt/blob/main/experiments/results/RESULTS.md)).
 #
-# To choose among many compromises, go on with
+# To choose among many compromises, continue with
 # [`pareto_front.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/pareto_front.ipynb);
-# for a network, objectives and an optimizer of your own, with
+# for your own network, objectives and optimizer, with
 # [`compose.ipynb`](https://colab.research.google.com/github/bopt-jax/bopt/blob/main/colab/compose.ipynb).
