@@ -1,7 +1,7 @@
-"""The handwritten digits that scikit-learn carries: data for a machine without network.
+"""The handwritten digits that scikit-learn carries, for a machine without network.
 
-1,797 images of 8x8 pixels with values 0 to 16, here enlarged and scaled to 0 to 255, so
-that they can take another dataset's place: the same network and the same options serve.
+1,797 images of 8x8 pixels with values 0 to 16, enlarged and scaled to 0 to 255 so that
+the networks and options of another dataset serve unchanged.
 
 Source: E. Alpaydin, C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine
 Learning Repository, 1998 (its test part).
@@ -9,32 +9,26 @@ Learning Repository, 1998 (its test part).
 
 import numpy as np
 
-from experiments.data.errors import EXTRA
+from experiments.data.files import INSTALL
 from experiments.errors import DataError
+
+TITLE = "handwritten digits (scikit-learn)"
+SIZES = (1_294, 143, 360)
 
 
 def read(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Reads the digits and puts them in a fixed, random order.
+    """Read the digits, enlarged to a shape, in a fixed random order.
 
-    The original order is by writer: parts cut from it would differ in kind.
-
-    Args:
-      shape: height, width and channels to give the images: (28, 28, 1) as MNIST's,
-        (32, 32, 3) as CIFAR-10's. All channels are equal.
-
-    Returns:
-      Images (1797, *shape) and labels (1797,), uint8.
-
-    Raises:
-      DataError: scikit-learn is not installed.
+    The original order is by writer, so parts cut from it would differ in kind. All
+    channels are equal.
     """
     try:
         from scipy import ndimage
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise DataError(
-            f"scikit-learn, whose handwritten digits were asked for, is missing "
-            f"({error}): {EXTRA}."
+            f"scikit-learn is missing ({error}), expected for its handwritten digits: "
+            f"{INSTALL}."
         ) from None
     small, labels = map(np.asarray, load_digits(return_X_y=True))
     small = small.reshape(-1, 8, 8) * (255 / 16)

@@ -1,0 +1,176 @@
+"""TensorFlow Datasets (TFDS) without TensorFlow: prepared datasets and downloads.
+
+TFDS prepares most datasets only with TensorFlow, so preparing is not tried here.
+"""
+
+import logging
+import os
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.data.files import INSTALL, UnavailableError
+from experiments.errors import DataError
+
+# Time for a server to answer. The download manager alone retries for minutes.
+PROBE_SECONDS = 4.0
+REMEDY = "Delete it and run again to download it once more."
+
+
+def root() -> Path:
+    """TFDS's folder: ``TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
+    folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(folder).expanduser()
+
+
+def read_prepared(
+    name: str,
+    shape: tuple[int, ...],
+    sizes: tuple[int, int, int],
+    check: Callable[[np.ndarray, np.ndarray], str],
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Read images, labels and their source in the order in which TFDS stored them.
+
+    `check` describes the difference from the original dataset, or returns nothing.
+    """
+    if not (root() / name).is_dir():
+        raise UnavailableError(f"the folder {root() / name} is missing")
+    tfds = _import_tfds()
+    try:
+        builder = tfds.builder(name, data_dir=root())
+        folder = builder.data_dir
+        if not builder.is_prepared():
+            raise FileNotFoundError(f"no prepared dataset in {folder}")
+        sources = builder.as_data_source()
+        parts = [_arrays(sources[split]) for split in ("train", "test")]
+    except NotImplementedError:
+        raise UnavailableError(
+            f"only TensorFlow reads the format of the dataset in {root() / name}, "
+            "expected array_record"
+        ) from None
+    except (
+        Exception
+    ) as error:  # damaged files and missing packages have no common class
+        raise UnavailableError(
+            f"the dataset in {root() / name} is unreadable: {_first_cause(error)}"
+        ) from error
+    images, labels = map(np.concatenate, zip(*parts, strict=True))
+    found = [len(part) for _, part in parts], images.shape[1:]
+    expected = [sum(sizes[:2]), sizes[2]], shape
+    if found != expected:
+        wrong = (
+            f"found {found[0]} training and test images of shape {found[1]}, expected "
+            f"{expected[0]} of shape {expected[1]}"
+        )
+    else:
+        wrong = check(images, labels)
+    if wrong:
+        raise UnavailableError(f"{wrong}, in {folder}")
+    order = "in TFDS's order, so the validation images differ from the original files'"
+    return images, labels, f"prepared by TFDS in {folder} ({order})"
+
+
+def _arrays(source: Any) -> tuple[np.ndarray, np.ndarray]:
+    # In chunks, because array_record takes as long for one example as for hundreds.
+    examples = [
+        example
+        for start in range(0, len(source), 1_000)
+        for example in source.__getitems__(
+            list(range(start, min(start + 1_000, len(source))))
+        )
+    ]
+    images = np.stack([example["image"] for example in examples])
+    return images, np.array([example["label"] for example in examples], np.uint8)
+
+
+def fetch(name: str, urls: Sequence[str]) -> list[Path]:
+    """Find files in TFDS's download cache, or download them with TFDS into it.
+
+    A download that has begun is never cut off.
+    """
+    try:
+        paths = _cached(name, urls)
+    except OSError as error:
+        raise UnavailableError(f"TFDS's cache is unreadable: {error}") from None
+    if missing := [url for url in urls if url not in paths]:
+        paths |= _download(name, missing)
+    return [paths[url] for url in urls]
+
+
+def _cached(name: str, urls: Sequence[str]) -> dict[str, Path]:
+    # Beside each file lies one of the same name and .INFO, which lists its addresses.
+    downloads = root() / "downloads"
+    paths = {}
+    for info in (*downloads.glob("*.INFO"), *(downloads / name).glob("*.INFO")):
+        path, text = info.with_suffix(""), info.read_text(errors="replace")
+        if path.is_file():
+            paths |= {url: path for url in urls if f'"{url}"' in text}
+    return paths
+
+
+def _download(name: str, urls: Sequence[str]) -> dict[str, Path]:
+    tfds = _import_tfds()
+    if reason := _probe(urls[0]):
+        raise UnavailableError(f"{urls[0]} is out of reach: {reason}")
+    try:
+        downloads = root() / "downloads"
+        manager = tfds.download.DownloadManager(
+            download_dir=downloads, extract_dir=downloads, dataset_name=name
+        )
+        paths = manager.download({url: url for url in urls})
+    except (OSError, tfds.download.DownloadError) as error:
+        raise UnavailableError(f"the download failed: {_first_cause(error)}") from None
+    except Exception as error:  # TFDS's error about a wrong checksum is private
+        raise DataError(
+            f"wrong download: {_first_cause(error)}. Run again, or get the file by "
+            "other means: a proxy or a login page may have answered."
+        ) from None
+    return {url: Path(path) for url, path in paths.items()}
+
+
+def _probe(url: str) -> str | None:
+    """Find the reason why a server cannot be reached, within `PROBE_SECONDS`."""
+    import requests
+
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            with requests.get(url, stream=True, timeout=PROBE_SECONDS) as response:
+                ok = response.status_code == 200
+                answers.put(None if ok else f"HTTP status {response.status_code}")
+        except Exception as error:
+            answers.put(_first_cause(error))
+
+    # The look-up of a server's name takes no time limit, so it runs in a thread that
+    # does not keep the program from ending.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        return answers.get(timeout=PROBE_SECONDS)
+    except queue.Empty:
+        return f"no answer within {PROBE_SECONDS:g} seconds"
+
+
+def _import_tfds() -> Any:
+    """Import TFDS and keep its log and progress bars off the terminal."""
+    try:
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UnavailableError(
+            f"tensorflow-datasets is missing ({error}): {INSTALL}"
+        ) from None
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def _first_cause(error: BaseException) -> str:
+    """Describe an error's first cause, because `requests` wraps it four layers deep."""
+    while error.__context__ is not None:
+        error = error.__context__
+    message = " ".join(str(error).split())
+    return f"{type(error).__name__}: {message or 'no message'}"
