@@ -151,8 +151,8 @@ def _split(
     kept = train if train_size is None else train_size
     if not 1 <= kept <= train:
         raise DataError(
-            f"train_size is {train_size}: expected 1 to {train}, the number of "
-            f"training images of {title} without the validation part."
+            f"train_size is {train_size}: expected a whole number from 1 to {train}, "
+            f"the number of training images of {title} without the validation part."
         )
     return Dataset(
         name=name,
