@@ -5,10 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from experiments.data import cifar10, mnist
+from experiments.data import mnist
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -40,26 +39,10 @@ def cifar10_dir(tmp_path_factory):
 
 
 @pytest.fixture
-def cifar10_batches(monkeypatch) -> dict[str, bytes]:
-    """File name -> content of a small CIFAR-10: 20 random images a file.
-
-    The classes are equal, not in every file but in train and test. The readers take it
-    for the whole.
-    """
-    monkeypatch.setattr(cifar10, "RECORDS", 20)
-    rng = np.random.default_rng(0)
-    records = rng.integers(256, size=(120, 3_073), dtype=np.uint8)
-    records[:100, 0] = rng.permutation(np.arange(100) % 10)
-    records[100:, 0] = rng.permutation(np.arange(20) % 10)
-    parts = np.split(records, 6)
-    return {n: part.tobytes() for n, part in zip(cifar10.FILES, parts, strict=True)}
-
-
-@pytest.fixture
 def tfds_root(tmp_path, monkeypatch) -> Path:
-    """TFDS's folder, which does not exist; and no network but this machine's own ports.
+    """TFDS's folder, which is missing, on a machine without network.
 
-    A proxy that refuses connections stands for "no network", with or without one.
+    A proxy that refuses connections stands for the missing network.
     """
     folder = tmp_path / "tensorflow_datasets"
     monkeypatch.setenv("TFDS_DATA_DIR", str(folder))
