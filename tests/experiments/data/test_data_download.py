@@ -290,13 +290,14 @@ def server():
 
 
 @pytest.mark.slow
-def test_a_download_is_cached(tfds_root, server):
+def test_a_download_is_cached(tfds_root, server, capfd):
     (path,) = download.fetch("mnist", [server.url])
     assert path.read_bytes() == server.content
     assert path.is_relative_to(tfds_root / "downloads" / "mnist")
     asked = server.requests
     assert download.fetch("mnist", [server.url]) == [path]
     assert server.requests == asked
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.slow
