@@ -47,18 +47,17 @@ def read_prepared(
             raise FileNotFoundError(f"no prepared dataset in {folder}")
         sources = builder.as_data_source()
         parts = [_arrays(sources[split]) for split in ("train", "test")]
+        images, labels = map(np.concatenate, zip(*parts, strict=True))
     except NotImplementedError:
         raise UnavailableError(
             f"only TensorFlow reads the format of the dataset in {root() / name}, "
             "expected array_record"
         ) from None
-    except (
-        Exception
-    ) as error:  # damaged files and missing packages have no common class
+    # Damaged files and missing packages raise errors without a common class.
+    except Exception as error:
         raise UnavailableError(
             f"the dataset in {root() / name} is unreadable: {_first_cause(error)}"
         ) from error
-    images, labels = map(np.concatenate, zip(*parts, strict=True))
     found = [len(part) for _, part in parts], images.shape[1:]
     expected = [sum(sizes[:2]), sizes[2]], shape
     if found != expected:
