@@ -8,7 +8,6 @@ writes them in the background, each whole or not at all.
 """
 
 import json
-import logging
 import math
 import shutil
 import zlib
@@ -33,9 +32,6 @@ from experiments.runs.directory import (
 )
 
 FORMAT = 2  # 1 had no axis over networks
-
-# Orbax logs the traceback of every failure; ours are reported in one line.
-logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 class Saved(NamedTuple):
@@ -256,4 +252,6 @@ def _size(tree: Any) -> int:
 
 
 def _checksum(packed: np.ndarray, record: dict[str, Any]) -> int:
-    return zlib.crc32(json.dumps(record, sort_keys=True).encode(), zlib.crc32(packed))
+    return zlib.crc32(
+        json.dumps(record, sort_keys=True).encode(), zlib.crc32(packed.data)
+    )

@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import glob
 import json
+import logging
 import math
 import os
 import re
@@ -26,6 +27,9 @@ from bopt.fronts import Front
 from bopt.selections import path_name
 from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
+
+# Orbax logs a traceback of every failure, which ends in a one-line error here.
+logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _T = TypeVar("_T")
 _OVERHEAD = 2**18  # bytes beside the arrays in a saved model, rounded up generously
@@ -111,11 +115,14 @@ class RunDirectory:
                     f"Another process is writing {self.path}. Wait until it ends, or "
                     "choose another --out."
                 ) from error
+
+        def start() -> None:
+            self._writing(acquire, self.path)
             if new:  # another process may have started since `create`
                 self._check_new()
 
         try:
-            on_first(acquire)
+            on_first(start)
             yield
         finally:
             lock.release()
@@ -172,8 +179,10 @@ class RunDirectory:
         path = (self.path / name).absolute()
         try:
             with ocp.StandardCheckpointer() as checkpointer:
-                found = checkpointer.metadata(path).item_metadata.tree
-                check_tree(described(found), described(like), path)
+                found = checkpointer.metadata(path).item_metadata
+                if found is None:
+                    raise OSError("It is missing or damaged")
+                check_tree(described(found.tree), described(like), path)
                 return checkpointer.restore(path, like)
         except (OSError, ValueError) as error:
             raise RunDirectoryError(

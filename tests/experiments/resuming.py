@@ -11,7 +11,6 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments.runs.quiet_orbax import quiet_orbax
 from experiments.training import trainer as train
 from experiments.training.progress import Progress
 from experiments.training.trainer import Trainer
@@ -30,7 +29,7 @@ def untimed(value: Any) -> Any:
 
 def arrays(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
     """All bits of what Orbax saved: dtype, shape and content of each array."""
-    with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer() as checkpointer:
         found = checkpointer.metadata(folder.absolute()).item_metadata.tree
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), found)
         leaves = jax.tree.leaves(checkpointer.restore(folder.absolute(), like))

@@ -1,9 +1,11 @@
-"""The run directory: files whole or not there, full disks, folders that will not do."""
+"""Run directories: files are whole or absent; unusable folders and full disks."""
 
 import errno
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +30,7 @@ def files(directory: RunDirectory) -> set[str]:
     return {path.name for path in directory.path.iterdir()}
 
 
-# Where
+# Folders
 
 
 def test_the_default_folder_is_runs_experiment_time(tmp_path, monkeypatch):
@@ -58,16 +60,16 @@ def test_a_folder_that_holds_a_run_is_refused(directory):
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
-def test_what_is_left_of_a_run_is_not_written_to(tmp_path, name):
+def test_files_of_an_incomplete_run_are_not_overwritten(tmp_path, name):
     (tmp_path / name).write_text("left over")
     with pytest.raises(RunDirectoryError, match=rf"already holds a run \({name}\)"):
         RunDirectory.create(str(tmp_path), "example")
     assert (tmp_path / name).read_text() == "left over"
 
 
-def test_a_path_that_the_network_cannot_be_saved_under_is_refused(tmp_path):
+def test_a_path_that_orbax_cannot_save_under_is_refused(tmp_path):
     """Orbax globs its path: the model could not be restored from lr[1e-3]."""
-    with pytest.raises(RunDirectoryError, match=r"lr\[1e-3\]: the network cannot be"):
+    with pytest.raises(RunDirectoryError, match=r"lr\[1e-3\], but Orbax cannot save"):
         RunDirectory.create(str(tmp_path / "lr[1e-3]"), "example")
 
 
@@ -78,9 +80,8 @@ def test_a_file_in_the_way(tmp_path, below):
         RunDirectory.create(str(tmp_path / "file") + below, "example")
 
 
-def test_a_folder_one_may_not_look_into(tmp_path):
-    """Cause: `Path.exists` raises for such a path (here: a name too long), and the
-    user saw a traceback."""
+def test_a_folder_name_that_is_too_long(tmp_path):
+    """`Path.exists` raises for it, which ended in a traceback."""
     with pytest.raises(RunDirectoryError, match=r"Cannot make .*: File name too long"):
         RunDirectory.create(str(tmp_path / ("x" * 300)), "example")
 
@@ -103,7 +104,7 @@ def test_a_read_only_folder(directory):
     directory.path.chmod(0o755)
 
 
-# What is written
+# Writing
 
 
 def read_json(path: Path):
@@ -117,7 +118,7 @@ ROUGH = {"a": NAN, "b": [1.5, -INF, {"c": (INF, 2)}], "d": np.float64("nan"), "e
 SMOOTH = {"a": None, "b": [1.5, None, {"c": [None, 2]}], "d": None, "e": None}
 
 
-def test_what_is_not_a_number_becomes_null(directory):
+def test_nan_and_infinity_become_null(directory):
     directory.write_config(ROUGH)
     directory.write_summary(ROUGH)
     directory.append_metrics(ROUGH)
@@ -125,7 +126,7 @@ def test_what_is_not_a_number_becomes_null(directory):
         assert read_json(directory.path / name) == SMOOTH
 
 
-def test_a_line_an_epoch(directory):
+def test_metrics_have_one_line_per_epoch(directory):
     directory.write_config({})
     for epoch in range(3):
         directory.append_metrics({"epoch": epoch, "text": "two\nlines"})
@@ -148,51 +149,41 @@ def broken_write(self, text):
     ("owner", "name", "broken"),
     [(os, "replace", broken_replace), (Path, "write_text", broken_write)],
 )
-def test_a_failure_in_the_midst_keeps_the_old_file(
-    owner, name, broken, directory, monkeypatch
-):
+def test_a_failed_write_keeps_the_old_file(owner, name, broken, directory, monkeypatch):
     directory.write_summary({"epochs": 1})
     monkeypatch.setattr(owner, name, broken)
     message = r"Cannot write .*summary\.json: No space left on device\. The epochs"
     with pytest.raises(RunDirectoryError, match=message):
         directory.write_summary({"epochs": 2})
     assert read_json(directory.path / "summary.json") == {"epochs": 1}
-    assert files(directory) == {"summary.json"}  # and nothing half
+    assert files(directory) == {"summary.json"}
 
 
-# A disk that is really full
+# Full disks
 
 
-def limited(directory: RunDirectory, code: str, limit: int) -> str:
-    """Runs code in a process whose files may not grow past `limit` bytes."""
-    program = (
-        "import resource, sys\n"
-        "from pathlib import Path\n"
-        "from experiments.runs.directory import RunDirectory, RunDirectoryError\n"
-        "directory = RunDirectory(Path(sys.argv[1]))\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "try:\n"
-        f"    {code}\n"
-        "except RunDirectoryError as error:\n"
-        "    print(error)\n"
-    )
-    words = [sys.executable, "-c", program, str(directory.path)]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture
+def limit():
+    """Limit the size of the files that this process may write, in bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_half_lines_and_half_files_never_stay(directory):
+def test_a_full_disk_leaves_no_half_line_and_no_half_file(directory, limit):
     directory.write_config({"old": 1})
     directory.append_metrics({"epoch": 0})
-    size = (directory.path / "metrics.jsonl").stat().st_size
-    said = limited(
-        directory, "directory.append_metrics({'epoch': 1, 'x': [0] * 99})", size + 50
-    )
-    assert re.search(r"Cannot write .*metrics\.jsonl: File too large\.", said)
-    assert (directory.path / "metrics.jsonl").stat().st_size == size
-    said = limited(directory, "directory.write_config({'new': [0] * 99})", 50)
-    assert re.search(r"Cannot write .*config\.json: File too large\.", said)
+    limit(64)
+    for name, write in {
+        "metrics.jsonl": lambda: directory.append_metrics({"x": [0] * 99}),
+        "config.json": lambda: directory.write_config({"new": [0] * 99}),
+        "model": lambda: directory.save_model({"w": np.zeros(9, np.float32)}),
+    }.items():
+        message = rf"^Cannot write .*/{name}: File too large\. The epochs before are in"
+        with pytest.raises(RunDirectoryError, match=message):
+            write()
     found = read(directory.path)
     assert (found.config, found.metrics) == ({"old": 1}, [{"epoch": 0}])
     assert files(directory) == {"config.json", "metrics.jsonl"}
@@ -202,14 +193,14 @@ def test_half_lines_and_half_files_never_stay(directory):
     sys.platform != "linux" or os.geteuid() != 0, reason="only root mounts a tmpfs"
 )
 @pytest.mark.slow
-def test_a_run_on_a_disk_that_fills_up(tmp_path):
-    """Cause: the network is the largest file, and TensorStore, which writes it, raises
-    a ValueError where the disk is full: the user saw a traceback."""
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+@pytest.mark.parametrize("size", ["64k", "1300k"])
+def test_the_last_line_of_a_run_on_a_full_disk_is_our_error(size, tmp_path):
+    """The first disk has no room for a checkpoint, the second one for some."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(tmp_path)]
     if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        words = f"--dataset digits --train-size 64 --epochs 1 --out {tmp_path}/run"
+        words = f"--dataset digits --train-size 64 --epochs 9 --out {tmp_path}/run"
         done = subprocess.run(
             [sys.executable, "-m", "experiments.mnist_lenet", *words.split()],
             capture_output=True,
@@ -217,12 +208,11 @@ def test_a_run_on_a_disk_that_fills_up(tmp_path):
             timeout=300,
         )
         assert done.returncode == 1
-        # Orbax's threads log their own errors before it, and at times after it.
-        message = r"^error: Cannot write .*/run/model: .*No space left"
-        assert re.search(message, done.stderr, re.MULTILINE)
+        last = done.stderr.splitlines()[-1]
+        assert re.match(r"error: Cannot write .*/run/.*: .*No space left", last), last
         found = read(tmp_path / "run")
-        assert [row["epoch"] for row in found.metrics] == [0, 1]
-        assert found.summary["finished"] is False
+        assert [row["epoch"] for row in found.metrics] == [*range(len(found.metrics))]
+        assert not found.summary.get("finished")
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True)
 
@@ -263,15 +253,61 @@ def test_the_network_comes_back_with_its_zeros(directory):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("RESOURCE_EXHAUSTED: full"), OSError("RESOURCE_EXHAUSTED")]
+    ("error", "reason"),
+    [
+        (ValueError('RESOURCE_EXHAUSTED: Failed writing: "x"'), r".*writing: \"x\""),
+        (
+            ValueError("NO: writing \"a\": No space [os_error_code='28'] [x"),
+            "No space",
+        ),
+        (OSError("RESOURCE_EXHAUSTED"), "RESOURCE_EXHAUSTED"),
+    ],
 )
-def test_a_network_that_cannot_be_saved(error, directory, monkeypatch):
-    """Neither error has a `strerror`; the message said "None", or was a traceback."""
+def test_a_network_that_cannot_be_saved(error, reason, directory, monkeypatch):
+    """TensorStore raises a ValueError when the disk is full, without `strerror`."""
 
     def save(*args, **kwargs):
         raise error
 
     monkeypatch.setattr(run_directory.ocp.StandardCheckpointer, "save", save)
-    message = r"Cannot write .*model: RESOURCE_EXHAUSTED"
+    message = rf"Cannot write .*run/model: {reason}\. The epochs before are intact"
     with pytest.raises(RunDirectoryError, match=message):
         directory.save_model({"w": np.zeros(1)})
+
+
+def test_an_error_that_is_no_failed_write_is_not_hidden(directory, monkeypatch):
+    def save(*args, **kwargs):
+        raise ValueError("another mistake")
+
+    monkeypatch.setattr(run_directory.ocp.StandardCheckpointer, "save", save)
+    with pytest.raises(ValueError, match="another mistake"):
+        directory.save_model({"w": np.zeros(1)})
+
+
+def test_a_network_of_another_model_is_refused(directory):
+    directory.save_model({"w": np.zeros(3, np.float32)})
+    message = (
+        r"model belongs to another model or optimizer: w is float32\[3\]; expected f"
+    )
+    with pytest.raises(RunDirectoryError, match=message):
+        directory.load_model("model", {"w": np.zeros(4, np.float32)})
+    with pytest.raises(RunDirectoryError, match=r"Cannot read .*/missing: "):
+        directory.load_model("missing", {"w": np.zeros(4, np.float32)})
+
+
+# Locks
+
+
+def test_a_locked_directory_is_refused(directory):
+    with directory.locked(new=True):
+        other = RunDirectory(directory.path)
+        message = r"Another process is writing .*run\. Wait until it ends, or choose"
+        with pytest.raises(RunDirectoryError, match=message), other.locked(new=True):
+            pass
+    with other.locked(new=True):
+        other.write_config({})
+    with other.locked(new=False):
+        pass
+    message = r"run already holds a run \(config\.json\)\. Resume it with --resume"
+    with pytest.raises(RunDirectoryError, match=message), other.locked(new=True):
+        pass
