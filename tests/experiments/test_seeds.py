@@ -1,7 +1,6 @@
 """Several seeds as one program: each a run of its own, and their means."""
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from programs import small
 
 from experiments import figures
 from experiments.runs.directory import read
-from experiments.runs.seeds import mean
 
 WORDS = "--dataset digits --train-size 100 --epochs 2 --seed 3"
 SEEDS = (3, 4, 5)
@@ -20,39 +18,6 @@ def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "many"
     assert small(f"{WORDS} --seeds 3 --out {path}") == 0
     return path
-
-
-# Means
-
-
-def test_of_one_it_is_that_one():
-    record = {"epoch": 1, "weights": None, "finished": True}
-    assert mean([record]) == record
-
-
-def test_means_and_deviations():
-    first = {"epoch": 1, "n": 2, "text": "a", "weights": None, "pair": [1.0, 5.0]}
-    second = {"epoch": 1, "n": 4, "text": "a", "weights": None, "pair": [2.0, 5.0]}
-    found = mean([first, second])
-    assert found.pop("deviation") == {"epoch": 0.0, "n": pytest.approx(math.sqrt(2))}
-    assert found == first | {"n": 3.0, "pair": [1.5, 5.0]}
-    assert type(found["epoch"]) is int
-
-
-@pytest.mark.parametrize("lost", [None, math.nan])
-def test_of_a_diverged_seed_there_is_no_mean(lost):
-    """Cause: statistics.stdev raises for NaN; null is what JSON has for it."""
-    found = mean([{"loss": 1.0}, {"loss": lost}])
-    assert math.isnan(found["loss"]) and math.isnan(found["deviation"]["loss"])
-
-
-def test_nested_numbers_are_averaged_too():
-    rows = [{"nonzeros": {"a": n, "b": 1}, "weights": {"g": [n, 0]}} for n in (1, 2)]
-    expected = {"nonzeros": {"a": 1.5, "b": 1}, "weights": {"g": [1.5, 0]}}
-    assert mean(rows) == expected | {"deviation": {}}
-
-
-# Runs
 
 
 def test_each_seed_is_a_run_of_its_own(path):

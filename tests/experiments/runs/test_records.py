@@ -1,20 +1,29 @@
-"""What is counted of the parameters, and where it stands in the records."""
+"""Records: counts of the parameters, options and means over seeds."""
 
-import dataclasses
+import math
 
+import jax
 import numpy as np
 import pytest
 
-from experiments import data
-from experiments.cifar_vgg import VggConfig
-from experiments.config import resolve
+from experiments.data import Dataset
 from experiments.runs import records
-from experiments.runs.records import Sparsity
-from experiments.training.progress import Scores
+from experiments.runs.records import Scores, Sparsity, mean
+
+DATASET = Dataset(
+    "tiny",
+    "Tiny",
+    "made up",
+    np.zeros((6, 2, 2, 1), np.uint8),
+    np.zeros(6, np.uint8),
+    range(3),
+    range(3, 5),
+    range(5, 6),
+)
 
 
 def kernel(shape, zeros) -> np.ndarray:
-    """Entries of -0.5, of them so many 0."""
+    """Make a kernel of -0.5 with a number of zeros."""
     leaf = np.full(shape, -0.5, np.float32)
     leaf.reshape(-1)[:zeros] = 0
     return leaf
@@ -52,7 +61,7 @@ def row(sparsity: Sparsity) -> dict:
 @pytest.mark.parametrize(
     ("conv", "dense"), [((0, 0), 0), ((0, 0), 39), ((30, 60), 0), ((36, 144), 40)]
 )
-def test_what_is_left_of_each_kernel(conv, dense):
+def test_nonzeros_are_counted_by_layer_and_kind(conv, dense):
     sparsity = records.sparsity(params(conv=conv, dense=dense))
     found = row(sparsity)
     assert found["nonzeros"] == {"Dense_0": 40 - dense}
@@ -68,14 +77,16 @@ def test_what_is_left_of_each_kernel(conv, dense):
     assert found["weights"] == {"dense": [0.9, 0.1], "conv": [0.8, 0.2]}
 
     summary = records.summary(
-        options=resolve(VggConfig(), "digits"),
-        dataset=data.load("digits"),
+        optimizer="madam",
+        dataset=DATASET,
         row=found,
         sparsity=sparsity,
         seconds_compile=1.0,
         steps_per_second=10.0,
         finished=True,
     )
+    assert (summary["optimizer"], summary["dataset"]) == ("madam", "tiny")
+    assert (summary["epochs"], summary["steps"]) == (2, 20)
     for name, entries in ENTRIES.items():
         assert summary[f"entries_{name}"] == entries
         left = summary[f"nonzero_{name}"]
@@ -85,7 +96,7 @@ def test_what_is_left_of_each_kernel(conv, dense):
     assert summary["nonzero_dense"] == 40 - dense
 
 
-def test_a_network_without_convolutions_has_no_share_of_them():
+def test_without_convolutions_their_sparsity_is_null():
     found = row(
         records.sparsity({"params": {"Dense_0": {"kernel": kernel((2, 2), 1)}}})
     )
@@ -94,9 +105,43 @@ def test_a_network_without_convolutions_has_no_share_of_them():
     assert found["dense_sparsity"] == 0.25
 
 
-def test_the_config_has_every_option_of_its_experiment():
-    options = resolve(VggConfig(dtype="bfloat16", augment=True), "digits")
-    found = records.config("cifar_vgg", options, data.load("digits"))
-    assert found == found | dataclasses.asdict(options)
-    assert (found["dtype"], found["augment"]) == ("bfloat16", True)
-    assert found["experiment"] == "cifar_vgg"
+def test_the_config_has_every_option_and_the_environment():
+    options = {"dtype": "bfloat16", "augment": True, "seed": 3}
+    found = records.config("cifar_vgg", options, DATASET)
+    assert found == found | options | {"experiment": "cifar_vgg"}
+    assert (found["dataset_found"], found["dataset_title"]) == ("tiny", "Tiny")
+    assert found["data_source"] == "made up"
+    assert found["sizes"] == {"train": 3, "validation": 2, "test": 1}
+    assert found["versions"]["jax"] == jax.__version__
+    assert found["device"]["count"] == jax.device_count()
+    assert found["device"]["processor"]
+
+
+# Means over seeds
+
+
+def test_the_mean_of_one_record_is_that_record():
+    record = {"epoch": 1, "weights": None, "finished": True}
+    assert mean([record]) == record
+
+
+def test_means_and_deviations():
+    first = {"epoch": 1, "n": 2, "text": "a", "weights": None, "pair": [1.0, 5.0]}
+    second = {"epoch": 1, "n": 4, "text": "a", "weights": None, "pair": [2.0, 5.0]}
+    found = mean([first, second])
+    assert found.pop("deviation") == {"epoch": 0.0, "n": pytest.approx(math.sqrt(2))}
+    assert found == first | {"n": 3.0, "pair": [1.5, 5.0]}
+    assert type(found["epoch"]) is int
+
+
+@pytest.mark.parametrize("lost", [None, math.nan])
+def test_a_diverged_seed_has_no_mean(lost):
+    """JSON has null for NaN, which statistics.stdev does not take either."""
+    found = mean([{"loss": 1.0}, {"loss": lost}])
+    assert math.isnan(found["loss"]) and math.isnan(found["deviation"]["loss"])
+
+
+def test_nested_numbers_are_averaged():
+    rows = [{"nonzeros": {"a": n, "b": 1}, "weights": {"g": [n, 0]}} for n in (1, 2)]
+    expected = {"nonzeros": {"a": 1.5, "b": 1}, "weights": {"g": [1.5, 0]}}
+    assert mean(rows) == expected | {"deviation": {}}
