@@ -1,8 +1,8 @@
 """Terminal output of a run: progress bar or plain lines, and the final table."""
 
 import contextlib
-import time
 from collections.abc import Iterator, Sequence
+from time import perf_counter
 from typing import Any
 
 from rich import box
@@ -88,7 +88,7 @@ class Display:
     ) -> None:
         """Move the bar to a step of an epoch, both counted from 1."""
         if self._began is None:  # without the time of the compilation
-            start = time.perf_counter() - step / steps_per_second
+            start = perf_counter() - step / steps_per_second
             self._began = start, (epoch - 1) * self._steps
         done = (epoch - 1) * self._steps + step
         fields = [
@@ -127,7 +127,7 @@ class Display:
 
     def _left(self, done: int) -> str:
         """Return the time left by the pace so far, evaluations included."""
-        now = time.perf_counter()
+        now = perf_counter()
         start, before = self._began or (now, done)
         pace = (now - start) / max(done - before, 1)
         seconds = round(pace * (self._epochs * self._steps - done))

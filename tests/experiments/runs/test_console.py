@@ -1,4 +1,4 @@
-"""Lines and table, of dense layers alone and of pruned convolutions, too."""
+"""Terminal output: the progress line, lines per epoch and the final table."""
 
 import io
 import re
@@ -6,85 +6,156 @@ import re
 import pytest
 from rich.console import Console
 
-from experiments.runs.console import Display, print_summary
-from experiments.training.progress import Progress
+from experiments.runs import console as console_module
+from experiments.runs.console import Display, print_summary, progress_bar, say
 
-DENSE = {"nonzeros": {"Dense_0": 1_024}, "dense_sparsity": 0.95}
 UNPRUNED = {"nonzeros_conv": {"Conv_0": 864, "Conv_1": 9_216}, "conv_sparsity": 0.0}
 PRUNED = {"nonzeros_conv": {"Conv_0": 64, "Conv_1": 4_976}, "conv_sparsity": 0.5}
 WITHOUT = {"nonzeros_conv": {}, "conv_sparsity": None}
+GROUPS = {"conv": [1.0, 2.5e-6], "dense": [0.25, 0.75]}
 
 
-def row(conv, weights=(0.75, 0.25)):
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Stop the clock, so that the time left follows from the speed alone."""
+    monkeypatch.setattr(console_module, "perf_counter", lambda: 100.0)
+
+
+def row(conv, weights=(0.52, 0.48), epoch=3) -> dict:
     splits = ("train", "validation", "test")
-    scores = {f"{split}_accuracy": 0.5 for split in splits}
+    scores = {f"{split}_accuracy": 0.9731 for split in splits}
     scores |= {f"{split}_cross_entropy": 1.25 for split in splits}
-    objectives = [1.5, 321.0]
-    return {
-        "epoch": 2,
-        "objectives": objectives,
-        "weights": weights,
-        **scores,
-        **DENSE,
-        **conv,
-    }
+    dense = {"nonzeros": {"Dense_0": 3_000, "Dense_1": 412}, "dense_sparsity": 0.94}
+    objectives = [0.0741, 412.3]
+    rest = {"epoch": epoch, "objectives": objectives, "weights": weights}
+    return {**rest, **scores, **dense, **conv}
 
 
-def printed(function, *args, width=100, **options) -> str:
-    console = Console(file=io.StringIO(), width=width, **options)
-    function(console, *args)
-    return console.file.getvalue()  # pyright: ignore
+def printed(function, *args, width=200, **options) -> str:
+    file = io.StringIO()
+    function(Console(file=file, width=width, **options), *args)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
 
 
-def line(row) -> str:
-    return printed(lambda console: Display(console, 5, 10).epoch(row, 12.3, 3))
+# Lines per epoch
+
+
+def line(row, chunks=((3, 10),), speed: float | None = 812.3) -> str:
+    def show(console):
+        display = Display(console, 30, 10, 58_920)
+        for epoch, step in chunks:
+            display.chunk(
+                epoch,
+                step,
+                objectives=[1, 2],
+                weights=[1, 0],
+                steps_per_second=speed or 0,
+            )
+        display.epoch(row, speed, 30 - row["epoch"])
+
+    return printed(show)
 
 
 @pytest.mark.parametrize("conv", [UNPRUNED, WITHOUT])
-def test_a_line_of_dense_layers(conv):
+def test_every_number_of_a_line_has_a_name_or_a_unit(conv):
     assert re.fullmatch(
-        r"epoch 2/5  losses 1\.5000 321\.0  weights 0\.75 0\.25  validation 0\.5000  "
-        r"nonzeros 1,024 \(5\.0%\)  12 steps/s  left 0:\d\d\n",
+        r"epoch 3/30  loss 0\.0741  l1 412\.3  weights 0\.52 0\.48  "
+        r"validation accuracy 97\.3 %  3,412 of 58,920 weights  812 steps/s  "
+        r"left \d:\d\d\n",
         line(row(conv)),
     )
 
 
 def test_a_line_of_pruned_convolutions():
-    assert "  nonzeros 1,024 (5.0%) conv 5,040 (50.0%)  12 steps/s" in line(row(PRUNED))
+    expected = "  3,412 of 58,920 dense and 5,040 convolution weights  812 steps/s"
+    assert expected in line(row(PRUNED))
 
 
-def test_a_line_before_training():
-    assert "  weights -  " in line(row(UNPRUNED, None))
-
-
-GROUPS = {"conv": [1.0, 2.5e-6], "dense": [0.25, 0.75]}
-SHOWN = "  weights conv 1 2.5e-06, dense 0.25 0.75  "
+def test_a_line_before_training_has_no_speed():
+    first = line(row(UNPRUNED, None, epoch=0), chunks=(), speed=None)
+    assert "  weights -  " in first
+    assert first.endswith("  3,412 of 58,920 weights\n")
 
 
 def test_a_line_of_groups():
-    assert SHOWN in line(row(UNPRUNED, GROUPS))
+    assert "  weights conv 1 2.5e-06, dense 0.25 0.75  " in line(row(UNPRUNED, GROUPS))
 
 
-def test_a_bar_of_groups():
-    """Within an epoch, on a terminal."""
-    progress = Progress(3, 4, 10, [1.5, 321.0], GROUPS, 0.1)
+@pytest.mark.parametrize(
+    ("epoch", "speed", "expected"),
+    [(3, 10.0, "left 0:27"), (3, 1.0, "left 4:30"), (2, 0.05, "left 1:33:20")],
+)
+def test_the_time_left(epoch, speed, expected):
+    """A resumed run counts the steps of its own process only."""
+    found = line(row(WITHOUT, epoch=epoch), chunks=[(epoch, 10)], speed=speed)
+    assert found.endswith(f"  {expected}\n")
+
+
+# The progress line
+
+
+def bar(width, epoch=3, conv=WITHOUT, weights=(0.52, 0.48)) -> str:
+    """Return the last progress line on a terminal."""
 
     def show(console):
-        display = Display(console, 5, 10)
+        display = Display(console, 30, 10, 58_920)
         with display.shown():
-            display.epoch(row(PRUNED), 12.3, 3)
-            display.chunk(progress, 12.3)
+            display.epoch(row(conv), 10.0, 28)
+            display.chunk(
+                epoch,
+                4,
+                objectives=[0.0741, 412.3],
+                weights=weights,
+                steps_per_second=10.0,
+            )
 
-    said = printed(show, width=200, force_terminal=True, force_interactive=True)
-    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).rpartition("epoch ")[2]
-    assert last.startswith("3/5 ")
-    for part in (
-        " 24/50 ",
-        SHOWN,
-        "validation 0.5000  nonzeros 1,024 (5.0%) conv 5,040",
-    ):
-        assert part in last
+    terminal = {"force_terminal": True, "force_interactive": True}
+    shown = printed(show, width=width, **terminal)
+    return shown.rpartition("epoch ")[2].splitlines()[0].rstrip()
 
+
+WIDE = "  loss 0.0741  l1 412.3  weights 0.52 0.48  10 steps/s"
+
+
+@pytest.mark.parametrize(
+    ("width", "fields"),
+    [
+        (160, f"accuracy 97.3 %  3,412 of 58,920 weights{WIDE}  left 0:28"),
+        (88, "accuracy 97.3 %  3,412 of 58,920 weights  loss 0.0741  left 0:28"),
+        (80, "accuracy 97.3 %  3,412 of 58,920 weights  left 0:28"),
+        (60, "accuracy 97.3 %  left 0:28"),
+        (40, "left 0:28"),
+    ],
+)
+def test_a_narrow_terminal_drops_fields_by_priority(width, fields):
+    found = bar(width)
+    assert len(f"epoch {found}") <= width
+    assert re.fullmatch(rf"3/30 [━╸╺]{{10}} {re.escape(fields)}", found)
+
+
+def test_the_line_fits_whatever_the_numbers():
+    for width in (40, 80):
+        found = bar(width, epoch=30, conv=PRUNED, weights=GROUPS)
+        assert found.startswith("30/30 ") and " left " in found
+        assert len(f"epoch {found}") <= width
+
+
+def test_a_bar_of_its_own_has_the_time_left():
+    def show(console):
+        with progress_bar(console, "training 0-1.0") as shown:
+            shown.add_task("", total=10)
+
+    found = printed(show, force_terminal=True, force_interactive=True)
+    assert re.search(r"training 0-1\.0 ━+ left --:--", found)
+    assert printed(show).strip() == ""
+
+
+def test_text_is_printed_as_it_is():
+    text = "runs/[a] is a long line: 1"
+    assert printed(say, text, width=8, markup=False) == text + "\n"
+
+
+# The final table
 
 SUMMARY = {
     "dense_sparsity": 0.95,
@@ -109,14 +180,18 @@ def table(conv) -> str:
 def test_the_table_of_pruned_convolutions():
     found = table(PRUNED)
     for label, value in {
+        "test accuracy": "97.31 %",
+        "test cross entropy": "1.2500",
         "dense sparsity": "95.00 %",
         "nonzeros, dense": "1,024 of 20,480",
         "conv sparsity": "50.00 %",
         "nonzeros, conv": "5,040 of 10,080",
         "total sparsity": "50.00 %",
-        "nonzeros, Dense_0": "1,024",
+        "nonzeros, Dense_0": "3,000",
         "nonzeros, Conv_0": "64",
         "nonzeros, Conv_1": "4,976",
+        "time": "9.0 s",
+        "compilation": "1.0 s",
     }.items():
         assert re.search(rf"^ +{label} +{value} *$", found, re.MULTILINE), label
 
