@@ -7,6 +7,8 @@ every array), `score`, what was `recorded` so far, and a `checksum` of everythin
 writes them in the background, each whole or not at all.
 """
 
+import contextlib
+import io
 import json
 import math
 import shutil
@@ -88,7 +90,8 @@ class Checkpoints:
             if error is None:
                 self.wait()
         finally:
-            self._manager.close()
+            with contextlib.suppress(Exception):  # reported by `wait`, or not the first
+                self._manager.close()
 
     def steps(self) -> list[int]:
         """Return the steps of all checkpoints, once the last one is written."""
@@ -96,11 +99,7 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Wait until everything is on disk.
-
-        Raises:
-          RunDirectoryError: the last checkpoint could not be written.
-        """
+        """Wait until the last checkpoint is on disk."""
         self._write(self._manager.wait_until_finished)
 
     def save(
@@ -117,9 +116,6 @@ class Checkpoints:
           carry: tree of arrays, which may be donated afterwards.
           recorded: JSON object that `restore` returns with the carry.
           score: higher is better; None and NaN count as lowest.
-
-        Raises:
-          RunDirectoryError: this checkpoint or the one before could not be written.
         """
         if step in self._manager.all_steps():
             return
@@ -233,16 +229,14 @@ def _pack(tree: Any) -> np.ndarray:
 
 
 def _unpack(packed: np.ndarray, like: Any) -> Any:
+    content = io.BytesIO(packed.data)
+
     def unpack(leaf: Any) -> jax.Array:
-        nonlocal start
-        stop = start + _size(leaf)
-        host = np.frombuffer(packed[start:stop].tobytes(), leaf.dtype)
-        host, start = host.reshape(leaf.shape), stop
+        host = np.frombuffer(content.read(_size(leaf)), leaf.dtype).reshape(leaf.shape)
         return jax.make_array_from_callback(
             leaf.shape, leaf.sharding, lambda index: host[index]
         )
 
-    start = 0
     return jax.tree.map(unpack, like)
 
 

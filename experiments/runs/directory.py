@@ -4,6 +4,7 @@
 `summary.json` is replaced after each epoch and records whether the run has finished.
 Whatever stops a run, each of these files is either whole or absent. With several
 processes, the first one writes these files and all of them save a model together.
+Whatever cannot be written or read is a `RunDirectoryError`.
 """
 
 import contextlib
@@ -52,11 +53,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, out: str | None, experiment: str) -> "RunDirectory":
-        """Make a new run directory: `out`, or by default runs/EXPERIMENT-TIME.
-
-        Raises:
-          RunDirectoryError: it holds a run or cannot be made.
-        """
+        """Make a new run directory: `out`, or by default runs/EXPERIMENT-TIME."""
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         path = Path(out) if out else _free(Path("runs") / f"{experiment}-{now}")
         if glob.has_magic(str(path.absolute())):
@@ -83,11 +80,7 @@ class RunDirectory:
             )
 
     def make(self) -> None:
-        """Make the folder.
-
-        Raises:
-          RunDirectoryError: it cannot be made.
-        """
+        """Make the folder."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -101,9 +94,6 @@ class RunDirectory:
 
         Args:
           new: refuse a directory that holds a run.
-
-        Raises:
-          RunDirectoryError: another process is writing here, or it holds a run.
         """
         lock = filelock.FileLock(self.path / ".lock")
 
@@ -172,9 +162,6 @@ class RunDirectory:
         Args:
           name: the folder.
           like: tree of arrays or of their shapes.
-
-        Raises:
-          RunDirectoryError: they are missing or belong to another model.
         """
         path = (self.path / name).absolute()
         try:
@@ -216,11 +203,7 @@ class RunDirectory:
 
 
 def writing(action: Callable[[], _T], path: Path, intact: str) -> _T:
-    """Call an action that writes `path`.
-
-    Raises:
-      RunDirectoryError: it failed, which `path`, the reason and `intact` describe.
-    """
+    """Call an action that writes `path`."""
     try:
         return action()
     except (OSError, ValueError) as error:
@@ -251,11 +234,7 @@ def described(tree: Any) -> dict[str, list[Any]]:
 
 
 def check_tree(found: dict[str, Any], expected: dict[str, Any], name: Path) -> None:
-    """Compare two results of `described`.
-
-    Raises:
-      RunDirectoryError: they differ; the message names the first array that does.
-    """
+    """Compare two results of `described`."""
     for path in dict.fromkeys((*found, *expected)):
         there, here = (
             f"{tree[path][1]}{tree[path][0]}" if path in tree else "nothing"
@@ -278,11 +257,7 @@ class Run(NamedTuple):
 
 
 def read(path: str | Path) -> Run:
-    """Read a run directory, finished or not.
-
-    Raises:
-      RunDirectoryError: config.json or metrics.jsonl is missing or damaged.
-    """
+    """Read a run directory, finished or not."""
     path = Path(path)
     for name in ("config.json", "metrics.jsonl"):
         if not (path / name).is_file():
@@ -307,11 +282,7 @@ def read(path: str | Path) -> Run:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing file is an empty one.
-
-    Raises:
-      RunDirectoryError: it cannot be read or is not JSON.
-    """
+    """Read a JSON object; a missing file is an empty one."""
     try:
         return json.loads(file.read_text()) if file.is_file() else {}
     except (OSError, ValueError) as error:
@@ -319,11 +290,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_front(path: str | Path) -> Front:
-    """Read the points of a front so far from its run directory.
-
-    Raises:
-      RunDirectoryError: front.csv cannot be read; the message names the line.
-    """
+    """Read the points of a front so far from its run directory."""
     file = Path(path) / "front.csv"
     try:
         return Front.from_csv(file.read_text() if file.is_file() else "")

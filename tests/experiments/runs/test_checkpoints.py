@@ -255,6 +255,37 @@ def test_a_half_written_checkpoint_is_ignored_and_removed(path, capsys):
     assert {file.name for file in path.iterdir()} == {"4", "8"}
 
 
+# Failures
+
+
+def test_a_full_disk_is_one_error_and_keeps_the_checkpoints_before(path, limit, capfd):
+    fill(path, [2, 4])
+    message = (
+        r"^Cannot write .*/checkpoints: File too large\. The checkpoints before are"
+    )
+    with pytest.raises(RunDirectoryError, match=message), opened(path) as checkpoints:
+        limit(1_000)
+        checkpoints.save(6, small(6), {"rows": [6]}, 0.1)
+    limit(1_000_000)
+    with opened(path) as checkpoints:
+        saved = checkpoints.restore(small(0))
+    assert saved is not None and same(saved.carry, small(4))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_first_error_is_reported(path, monkeypatch):
+    """Closing fails, too, if a write in the background does."""
+    close = checkpoints_module.ocp.CheckpointManager.close
+
+    def broken(self):
+        close(self)
+        raise OSError("the second")
+
+    monkeypatch.setattr(checkpoints_module.ocp.CheckpointManager, "close", broken)
+    with pytest.raises(KeyboardInterrupt, match="the first"), opened(path):
+        raise KeyboardInterrupt("the first")
+
+
 # Others
 
 

@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import re
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -160,16 +158,6 @@ def test_a_failed_write_keeps_the_old_file(owner, name, broken, directory, monke
 
 
 # Full disks
-
-
-@pytest.fixture
-def limit():
-    """Limit the size of the files that this process may write, in bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_a_full_disk_leaves_no_half_line_and_no_half_file(directory, limit):
