@@ -36,7 +36,6 @@ from typing import Any, NamedTuple
 import jax
 
 import bopt
-from experiments.config import KERNELS
 from experiments.data import Dataset
 
 # Selections of kernels by rank, as the options name them.
