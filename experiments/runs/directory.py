@@ -99,7 +99,7 @@ class RunDirectory:
 
         def acquire() -> None:
             try:
-                self._writing(lambda: lock.acquire(blocking=False), self.path)
+                lock.acquire(blocking=False)
             except filelock.Timeout as error:
                 raise RunDirectoryError(
                     f"Another process is writing {self.path}. Wait until it ends, or "
