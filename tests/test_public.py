@@ -70,7 +70,9 @@ def test_all_is_sorted_and_complete():
         assert hasattr(bopt, name)
     for module in (objectives, weightings, schedules, pruning):
         for name, value in vars(module).items():
-            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            own = inspect.isfunction(value) and value.__module__.startswith(
+                module.__name__
+            )
             if own and not name.startswith("_"):
                 assert name in bopt.__all__
 

@@ -1,0 +1,126 @@
+"""The min-norm point of more than two gradients."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+@jax.jit  # else every call outside jit would compile the loop anew
+def min_norm_of_many(gram: jax.Array) -> jax.Array:
+    """Wolfe's active-set method, with the rows scaled to norms in [1, 2).
+
+    With w = s v and s a power of two near 1/norm, the scaled gram matrix s_i s_j G_ij
+    is exact and its entries are below 4, so rows of very different norms lose no
+    digits. Each round solves for the point of least norm in the affine hull of the
+    free rows (`_affine_min`); if it leaves the simplex, walks to the boundary and
+    fixes the row met there; else frees the row that the point is most opposed to.
+
+    Source: P. Wolfe, *Finding the nearest point in a polytope*, Mathematical
+    Programming 11 (1976).
+    """
+    m, dtype = gram.shape[0], gram.dtype
+    eps = jnp.finfo(dtype).eps
+    index = jnp.arange(m)
+    _, exponents = jnp.frexp(inverse_norms(gram))
+    scaled = jnp.ldexp(gram, exponents[:, None] + exponents[None, :])
+    s = jnp.ldexp(jnp.ones(m, dtype), exponents - jnp.max(exponents))
+
+    def body(state):
+        free, v, _, step = state
+        target, level = _affine_min(scaled, s, free)
+        blocking = free & (target <= 0)
+        inside = ~jnp.any(blocking)
+        ratio = jnp.where(blocking, v / jnp.where(blocking, v - target, 1), jnp.inf)
+        hit = blocking & (ratio <= jnp.min(ratio))
+        walked = v + jnp.where(inside, 1, jnp.min(ratio)) * (target - v)
+        v = jnp.where(inside, target, jnp.where(hit, 0, jnp.maximum(walked, 0)))
+        opposed = jnp.where(free, -jnp.inf, level * s - _accurate_matvec(scaled, v))
+        enter = index == jnp.argmax(opposed)
+        done = inside & ~(jnp.max(opposed) > eps / 4 * jnp.sum(v))
+        free = jnp.where(inside, free | (enter & ~done), free & ~hit)
+        return free, v, done, step + 1
+
+    def going(state):
+        *_, done, step = state
+        return ~done & (step < 4 * m + 8)
+
+    shortest = index == jnp.argmin(jnp.diagonal(gram))
+    start = (shortest, shortest.astype(dtype) / s, jnp.array(False), jnp.array(0))
+    _, v, _, _ = lax.while_loop(going, body, start)
+    # A zero row is the point of least norm. No comparison above sees a NaN: it
+    # reaches the weights here.
+    weights = jnp.where(jnp.min(jnp.diagonal(gram)) == 0, shortest.astype(dtype), s * v)
+    return jnp.where(jnp.isfinite(gram).all(), weights, jnp.nan)
+
+
+def _affine_min(
+    scaled: jax.Array, s: jax.Array, free: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """argmin of v' scaled v over s'v = 1, v = 0 where not free; and that minimum.
+
+    The optimality system, refined twice with an accurate residual: what is left is
+    the rounding of v itself, 1e-8 relative, where the plain solution would miss by
+    the system's condition number.
+    """
+    m = len(s)
+    system = jnp.zeros((m + 1, m + 1), s.dtype)
+    system = system.at[:m, :m].set(
+        jnp.where(free[:, None] & free[None, :], scaled, jnp.eye(m, dtype=s.dtype))
+    )
+    border = jnp.where(free, s, 0)
+    system = system.at[:m, m].set(border).at[m, :m].set(border)
+    target = jnp.zeros(m + 1, s.dtype).at[m].set(1)
+    # A ridge in the factors alone keeps linearly dependent rows solvable; the residual
+    # knows nothing of it.
+    ridge = jnp.where(jnp.arange(m + 1) < m, 4 * jnp.finfo(s.dtype).eps, 0)
+    factors = jax.scipy.linalg.lu_factor(system + jnp.diag(ridge))
+    solution = jax.scipy.linalg.lu_solve(factors, target)
+    augmented = jnp.concatenate([system, target[:, None]], axis=1)
+    for _ in range(2):
+        residual = _accurate_matvec(augmented, jnp.append(solution, -1))
+        solution -= jax.scipy.linalg.lu_solve(factors, residual)
+    return jnp.where(free, solution[:m], 0), -solution[m]
+
+
+def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    """matrix @ vector, as if computed in twice the precision and then rounded.
+
+    Source: T. Ogita, S. M. Rump, S. Oishi, *Accurate sum and dot product*, SIAM
+    Journal on Scientific Computing 26 (2005), algorithm Dot2.
+    """
+    total = error = jnp.zeros(matrix.shape[0], matrix.dtype)
+    for column, entry in zip(matrix.T, vector, strict=True):
+        product, product_error = _two_product(column, entry)
+        total, sum_error = _two_sum(total, product)
+        error += product_error + sum_error
+    return total + error
+
+
+def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """a + b rounded, and exactly what the rounding lost."""
+    total = a + b
+    b_seen = total - a
+    return total, (a - (total - b_seen)) + (b - b_seen)
+
+
+def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """a * b rounded, and exactly what the rounding lost."""
+    (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
+    product = a * b
+    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + (
+        a_low * b_low
+    )
+    return product, error
+
+
+def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """a as a sum of two numbers of half as many digits."""
+    shifted = a * (2.0 ** ((jnp.finfo(a.dtype).nmant + 2) // 2) + 1)
+    high = shifted - (shifted - a)
+    return high, a - high
+
+
+def inverse_norms(gram: jax.Array) -> jax.Array:
+    """1 / norm of each row; 1 for a zero row, which no factor can lengthen."""
+    squares = jnp.diagonal(gram)
+    return lax.rsqrt(jnp.where(squares == 0, jnp.ones_like(squares), squares))

@@ -1,0 +1,59 @@
+"""The weighted sum."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from bopt.weightings.weighting import Weighting
+
+
+def fixed(weights: Any) -> Weighting:
+    """The weighted sum: the given weights at every step, whatever the gradients.
+
+    Args:
+      weights: (m,) non-negative weights, used as given (no normalisation). May be
+        traced, so that a sweep over weights is one compilation.
+
+    Returns:
+      A weighting ``(gram (m, m), values) -> weights (m,)``.
+
+    Raises:
+      ValueError: weights that are not a vector, or are negative or not finite; or,
+        when called, another number of weights than objectives.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> print(bopt.fixed([1.0, 3e-4])(jnp.eye(2), None))
+      [1.e+00 3.e-04]
+
+    Source: the weighted-sum scalarisation of arXiv 2008.13590.
+    """
+    if not isinstance(weights, jax.Array):
+        traced = any(isinstance(weight, Tracer) for weight in jax.tree.leaves(weights))
+        weights = (jnp if traced else np).asarray(weights)
+    if weights.ndim != 1:
+        raise ValueError(
+            f"fixed got weights of shape {weights.shape}; expected a vector (m,), "
+            "one weight an objective."
+        )
+    traced = isinstance(weights, Tracer)
+    if not traced and not all(0 <= w < np.inf for w in weights.tolist()):
+        raise ValueError(
+            f"fixed got weights {weights.tolist()}; expected finite, non-negative "
+            "numbers."
+        )
+
+    def weighting(gram: jax.Array, values: jax.Array | None) -> jax.Array:
+        del values
+        if weights.shape != gram.shape[:1]:
+            raise ValueError(
+                f"fixed has {weights.shape[0]} weights for {gram.shape[0]} "
+                "objectives; give one weight an objective, and the same number as "
+                "smgd's num_objectives."
+            )
+        return jnp.asarray(weights).astype(gram.dtype)
+
+    return weighting
