@@ -4,9 +4,7 @@ import math
 from collections.abc import Iterable
 
 from bopt.fronts.front import Front
-from bopt.fronts.points import Point
-
-Weights = tuple[float, float]
+from bopt.fronts.points import Point, Weights
 
 _SAME = 1e-6  # relative: room for the rounding of whoever wrote the weights down
 _NEAR = 1e-2  # in log(w1 / w0): closer trainings differ by noise

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from bopt.fronts import files, indicators
-from bopt.fronts.knees import knees
+from bopt.fronts import files, indicators, knees
 from bopt.fronts.points import Point, Spread
 
 _OBJECTIVES = ("objective_0", "objective_1")
@@ -176,8 +175,25 @@ class Front:
         return min(fitting, key=lambda own: (-own[1], own[0]))[2]
 
     def knees(self) -> dict[str, Point]:
-        """The points of best compromise, by four criteria; see `bopt.fronts.knees`."""
-        return knees(self)
+        """The points of best compromise, by criterion; see `bopt.fronts.knees`.
+
+        Returns:
+          Criterion -> point of the non-dominated ones in objective_0 and objective_1.
+
+        Raises:
+          ImportError: the extra `fronts` is not installed.
+
+        Example:
+          >>> from bopt.fronts import Front, Point
+          >>> values = [(0.0, 9.0), (1.0, 2.0), (5.0, 1.0), (9.0, 0.0)]
+          >>> weights = [(1.0, 0.0), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)]
+          >>> Front(map(Point, weights, values)).knees()["chord"].objectives
+          (1.0, 2.0)
+        """
+        front = self.nondominated()
+        weights = np.stack([front.column("weight_0"), front.column("weight_1")], 1)
+        rows = knees.knees(front._costs(_OBJECTIVES), weights)
+        return {criterion: front[row] for criterion, row in rows.items()}
 
     def merge(self, *others: "Front") -> "Front":
         """All points, these first; of exact duplicates, the first is kept."""

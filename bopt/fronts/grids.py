@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bopt.fronts._weights import Weights
+from bopt.fronts.points import Weights
 
 ORIGINAL_WEIGHTS: tuple[Weights, ...] = tuple(
     (round(1 - w1, 5), w1)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+Weights = tuple[float, float]  # (w0, w1) of two objectives, on the unit simplex
+
 
 class Point(NamedTuple):
     """A training, and what came of it.

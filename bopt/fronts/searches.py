@@ -18,10 +18,9 @@ import jax
 import jax.numpy as jnp
 
 from bopt.fronts import _weights
-from bopt.fronts._weights import Weights
 from bopt.fronts.front import Front
 from bopt.fronts.grids import geometric
-from bopt.fronts.points import Point
+from bopt.fronts.points import Point, Weights
 
 _STARTS = ((1.0, 0.0), (0.9, 0.1))
 _CANDIDATES = 16  # random weights to choose from, for one that is new
