@@ -7,6 +7,8 @@
 The networks of the paper are in `bopt.models` (which needs Flax).
 """
 
+from importlib import metadata as _metadata
+
 from bopt import fronts, sparsity
 from bopt.objectives import l1, l2, value_and_jac
 from bopt.optimizers import madam, mrmsprop
@@ -39,3 +41,8 @@ __all__ = [
     "union",
     "value_and_jac",
 ]
+
+try:
+    __version__ = _metadata.version("bopt-jax")
+except _metadata.PackageNotFoundError:  # imported from a source tree
+    __version__ = "0+unknown"

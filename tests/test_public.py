@@ -1,6 +1,8 @@
 """The public surface: documented, light to import, silent."""
 
+import importlib.metadata
 import inspect
+import runpy
 import subprocess
 import sys
 
@@ -106,3 +108,16 @@ def test_import_is_light_silent_and_without_side_effects():
     )
     assert result.returncode == 0, result.stderr
     assert (result.stdout, result.stderr) == ("", "")
+
+
+def test_version_is_that_of_the_distribution():
+    assert bopt.__version__ == importlib.metadata.version("bopt-jax")
+
+
+def test_version_without_installation(monkeypatch):
+    def missing(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    namespace = runpy.run_path(bopt.__file__)
+    assert namespace["__version__"] == "0+unknown"
