@@ -7,7 +7,6 @@ import builtins
 import zipfile
 
 import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from bopt.sparsity import export
 
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
-FORMS = {"masked": export.masked, "csr": export.csr, "bcoo": export.bcoo}
+FORMS = {"masked": export.masked, "csr": export.csr}
 values = st.sampled_from([0.0, 0.0, 1.5, -2.0, np.nan, np.inf, 1e-7])
 kernels = arrays(
     np.float32, st.tuples(st.integers(0, 5), st.integers(0, 9)), elements=values
@@ -52,8 +51,6 @@ def test_dense_undoes_each_form(name, kernel):
 def test_what_is_saved_is_loaded(name, dtype, ending, tmp_path):
     if name == "csr" and dtype in (np.float16, ml_dtypes.bfloat16):
         pytest.skip("SciPy has no such matrices")
-    if name == "bcoo" and dtype == np.float64:
-        pytest.skip("without x64, JAX has no such arrays")
     kernel = np.array([[0, 1.5, 0], [0, 0, -2], [0, 0, 0]]).astype(dtype)
     tree = FORMS.get(name, lambda tree: tree)(params(kernel))
     path = tmp_path / f"network.{ending}"
@@ -79,22 +76,13 @@ def test_bytes():
     assert export.nbytes(tree) == 40_000
     assert export.nbytes(export.masked(tree)) == 5 * 4 + 10_000 // 8
     assert export.nbytes(export.csr(tree)) == 5 * (4 + 4) + 101 * 4
-    assert export.nbytes(export.bcoo(tree)) == 5 * (4 + 8)
 
 
 def test_of_other_ranks():
     tree = {"conv": np.ones((3, 3, 1, 2), np.float32) * np.float32([0, 1])}
-    for form in (export.masked, export.bcoo):
-        same(export.dense(form(tree, 4)), tree)
+    same(export.dense(export.masked(tree, 4)), tree)
     with pytest.raises(ValueError, match=r"conv of shape \(3, 3, 1, 2\); expected mat"):
         export.csr(tree, 4)
-
-
-def test_bcoo_under_jit():
-    kernel = np.float32([[0, 2], [0, 0], [1, 0]])
-    tree = export.bcoo({"kernel": kernel})
-    found = jax.jit(lambda tree, x: x @ tree["kernel"])(tree, jnp.ones((4, 3)))
-    np.testing.assert_array_equal(found, np.ones((4, 3)) @ kernel)
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,7 @@ class Chain:
         ``kernel`` and ``bias``), ``"scale"`` (with ``scale`` and ``offset``),
         ``"flatten"`` (with ``kept``, the positions that the next layer takes, if it
         does not take all), ``"relu"``, ``"elu"``, ``"avg_pool"``, ``"max_pool"``.
-      params: the arrays of each layer, by name. The kernels of dense layers may also be
-        `jax.experimental.sparse.BCOO`.
+      params: the arrays of each layer, by name.
 
     Example:
       >>> import jax.numpy as jnp
@@ -197,7 +196,7 @@ def _fold_constants(kinds, params, image) -> None:
     """Moves what does not depend on the image into biases, and zeros its kernels."""
     value = np.full(image[-1], np.nan)  # of each unit; NaN: depends on the image
     shapes = _shapes(kinds, params, image)
-    for kind, own, shape in zip(kinds, params, shapes, strict=True):
+    for kind, own, shape in zip(kinds, params, shapes[:-1], strict=True):
         match kind.split():
             case ["conv" | "dense", *padding]:
                 kernel = own["kernel"]
@@ -252,11 +251,12 @@ def _cut(kinds, params, image) -> None:
 
 
 def _shapes(kinds, params, image) -> list[tuple[int, ...]]:
-    """Of what each layer takes, without the batch's axis."""
-    shapes, x = [], jax.ShapeDtypeStruct((1, *image), np.float32)
+    """Shapes of each layer's input, then of the output, without the batch's axis."""
+    x = jax.ShapeDtypeStruct((1, *image), np.float32)
+    shapes = [x.shape[1:]]
     for kind, own in zip(kinds, params, strict=True):
-        shapes.append(x.shape[1:])
         x = jax.eval_shape(functools.partial(_apply, kind), own, x)
+        shapes.append(x.shape[1:])
     return shapes
 
 
@@ -264,9 +264,9 @@ class Size(NamedTuple):
     """What a chain needs.
 
     Attributes:
-      parameters: entries of all arrays; of sparse ones, those that are stored.
-      multiply_adds: products of an image; of sparse kernels, those of stored entries.
-      bytes: in memory, indices of sparse kernels included.
+      parameters: entries of all arrays; of CSR kernels, those that are stored.
+      multiply_adds: products per image; with CSR kernels, those of stored entries.
+      bytes: in memory, indices of CSR kernels included.
 
     Example:
       >>> from bopt.models import Size
@@ -283,7 +283,8 @@ def size(chain: Chain, image: tuple[int, int, int]) -> Size:
     """Counts what a chain needs.
 
     Args:
-      chain: see `bopt.models.chain`.
+      chain: see `bopt.models.chain`; its dense kernels may have been turned into
+        SciPy's matrices by `bopt.sparsity.export.csr`.
       image: (H, W, C) of an image.
 
     Returns:
@@ -297,19 +298,13 @@ def size(chain: Chain, image: tuple[int, int, int]) -> Size:
       Size(parameters=60074, multiply_adds=199968, bytes=240296)
     """
     parameters = multiply_adds = 0
-    shapes = _shapes(chain.kinds, chain.params, image)
-    for kind, own, shape in zip(chain.kinds, chain.params, shapes, strict=True):
-        stored = {
-            name: getattr(array, "nse", array.size) for name, array in own.items()
-        }
+    layers = export.dense(list(chain.params))
+    shapes = _shapes(chain.kinds, layers, image)
+    for number, (kind, own) in enumerate(zip(chain.kinds, chain.params, strict=True)):
+        stored = {name: array.size for name, array in own.items()}
         parameters += sum(number for name, number in stored.items() if name != "kept")
         if "kernel" in stored:
-            out = jax.eval_shape(
-                functools.partial(_apply, kind),
-                own,
-                jax.ShapeDtypeStruct((1, *shape), np.float32),
-            )
-            multiply_adds += stored["kernel"] * math.prod(out.shape[1:-1])
+            multiply_adds += stored["kernel"] * math.prod(shapes[number + 1][:-1])
         elif kind == "scale":
-            multiply_adds += math.prod(shape)
+            multiply_adds += math.prod(shapes[number])
     return Size(parameters, multiply_adds, export.nbytes(list(chain.params)))

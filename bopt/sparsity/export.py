@@ -1,8 +1,8 @@
 """Pruned parameters in the forms in which they can be stored and used.
 
 Pruning alone makes nothing smaller: a zero takes as many bytes as any other number.
-`masked` packs a kernel into its nonzero entries and a bit for each entry, `csr` and
-`bcoo` into the sparse matrices of SciPy and JAX. `save` and `load` write all of them,
+`masked` packs a kernel into its nonzero entries and a bit for each entry, `csr` into
+SciPy's sparse matrices. `save` and `load` write all of them,
 and plain arrays, to a file, without pickle. What makes a network itself smaller is
 `bopt.models.shrink`.
 """
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
-from jax.experimental import sparse
 
 from bopt.selections import PyTree, Where, path_name, select
 from bopt.sparsity._array_files import array_format
@@ -93,37 +91,8 @@ def csr(params: PyTree, where: Where = 2) -> PyTree:
     return _replaced(params, where, scipy.sparse.csr_array)
 
 
-def bcoo(params: PyTree, where: Where = 2) -> PyTree:
-    """Turns the selected kernels into JAX's sparse arrays, for use under `jax.jit`.
-
-    Args:
-      params: nested dictionaries of arrays; computed on the host.
-      where: a selection (see `bopt.selections`); by default the dense kernels.
-
-    Returns:
-      The same tree with a `jax.experimental.sparse.BCOO` instead of each selected leaf.
-
-    Raises:
-      ValueError: the selection matches nothing.
-
-    Example:
-      >>> import jax.numpy as jnp
-      >>> from bopt.sparsity import export
-      >>> print(jnp.ones(2) @ export.bcoo({"kernel": jnp.eye(2)})["kernel"])
-      [1. 1.]
-    """
-
-    def pack(leaf: np.ndarray) -> sparse.BCOO:
-        indices = np.argwhere(leaf != 0).astype(np.int32)
-        entries = jnp.asarray(leaf[leaf != 0]), jnp.asarray(indices)
-        sorted_ = {"indices_sorted": True, "unique_indices": True}
-        return sparse.BCOO(entries, shape=leaf.shape, **sorted_)
-
-    return _replaced(params, where, pack)
-
-
 def dense(params: PyTree) -> PyTree:
-    """Makes plain arrays of whatever `masked`, `csr` or `bcoo` made.
+    """Makes plain arrays of whatever `masked` or `csr` made.
 
     Args:
       params: nested dictionaries of arrays and of what these functions make of them.
@@ -149,8 +118,6 @@ def dense(params: PyTree) -> PyTree:
                 return result
             case scipy.sparse.csr_array():
                 return leaf.toarray()
-            case sparse.BCOO():
-                return np.asarray(leaf.todense())
         return np.asarray(leaf)
 
     return jax.tree.map(unpack, params, is_leaf=_is_form)
@@ -160,7 +127,7 @@ def nbytes(params: PyTree) -> int:
     """Bytes in memory of all arrays, sparse ones included.
 
     Args:
-      params: nested dictionaries of arrays and of what `masked`, `csr` or `bcoo` make
+      params: nested dictionaries of arrays and of what `masked` or `csr` make
         of them.
 
     Returns:
@@ -185,7 +152,7 @@ def save(
     Args:
       path: ends in ``.npz`` (NumPy's, compressed) or ``.safetensors`` (needs the
         package `safetensors`).
-      params: nested dictionaries of arrays and of what `masked`, `csr` or `bcoo` make
+      params: nested dictionaries of arrays and of what `masked` or `csr` make
         of them.
       metadata: texts that are stored with them.
 
@@ -274,12 +241,6 @@ _FORMS: dict[str, Callable[[dict[str, Any], tuple[int, ...]], Any]] = {
     "csr": lambda parts, shape: scipy.sparse.csr_array(
         (parts["data"], parts["indices"], parts["indptr"]), shape=shape
     ),
-    "bcoo": lambda parts, shape: sparse.BCOO(
-        (jnp.asarray(parts["data"]), jnp.asarray(parts["indices"])),
-        shape=shape,
-        indices_sorted=True,
-        unique_indices=True,
-    ),
 }
 
 
@@ -289,8 +250,6 @@ def _form(leaf: Any) -> str:
             return "masked"
         case scipy.sparse.csr_array():
             return "csr"
-        case sparse.BCOO():
-            return "bcoo"
     return "array"
 
 
@@ -305,8 +264,6 @@ def _parts(leaf: Any) -> dict[str, np.ndarray]:
             return {"values": values, "bits": bits}
         case scipy.sparse.csr_array():
             return {"data": leaf.data, "indices": leaf.indices, "indptr": leaf.indptr}
-        case sparse.BCOO():
-            return {"data": np.asarray(leaf.data), "indices": np.asarray(leaf.indices)}
     return {"array": np.asarray(leaf)}
 
 
@@ -323,7 +280,7 @@ def _check_matrices(name: str, params: PyTree, where: Where) -> None:
         if chosen and np.ndim(leaf) != 2:
             raise ValueError(
                 f"{name} got {path_name(path)} of shape {np.shape(leaf)}; expected "
-                "matrices only: choose others with where=, or take bcoo or masked."
+                "matrices only: choose others with where=, or take masked."
             )
 
     jax.tree.map_with_path(check, select(where, params), params)
