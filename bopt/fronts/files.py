@@ -2,14 +2,16 @@
 
 import csv
 import io
+import itertools
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bopt.fronts.points import Point
 
-# Of a point, besides its name, weights and objectives; in the order of the columns.
+# Figures of a point, in the order of their columns.
 FIGURES = (
     "validation_accuracy",
     "test_accuracy",
@@ -18,11 +20,14 @@ FIGURES = (
     "nonzero_total",
     "seconds",
 )
-_LAST = (*FIGURES[:-1], "seed", "epochs", "seconds")
+_OPTIONAL = (*FIGURES[:-1], "seed", "epochs", "seconds")  # columns that may be empty
+_KNOWN = {"name", "level", *_OPTIONAL}
+_NUMBERED = re.compile(r"(weight|objective)_(\d+)")
+REQUIRED = ("weight_0", "objective_0")
 
 
 def row(point: Point) -> dict[str, Any]:
-    """Column -> value, in the order of the columns.
+    """The values of a point by column, in the order of the columns.
 
     Example:
       >>> from bopt.fronts import Point
@@ -35,12 +40,12 @@ def row(point: Point) -> dict[str, Any]:
         "level": point.level,
         **{f"weight_{i}": value for i, value in enumerate(point.weights)},
         **{f"objective_{i}": value for i, value in enumerate(point.objectives)},
-        **{name: getattr(point, name) for name in _LAST},
+        **{name: getattr(point, name) for name in _OPTIONAL},
     }
 
 
 def csv_text(points: Iterable[Point], header: bool = True) -> str:
-    """A line a point; None is empty, floats are as they are to the last bit.
+    """Write points as CSV, one line per point; None is empty, floats are exact.
 
     Example:
       >>> from bopt.fronts import Point
@@ -49,50 +54,55 @@ def csv_text(points: Iterable[Point], header: bool = True) -> str:
       'a,0,1.0,0.0,0.1,9.0,,,,,,3,,\\n'
     """
     rows = [row(point) for point in points]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    lines = [_csv_line(own.values()) for own in rows]
     if header and rows:
-        writer.writerow(rows[0])
-    writer.writerows(own.values() for own in rows)
-    return text.getvalue()
+        lines.insert(0, _csv_line(rows[0]))
+    return "".join(lines)
 
 
-def points_of_csv(text: str) -> list[Point]:
-    """The points of a CSV text.
+def points_of_csv(text: str, required: Sequence[str] = REQUIRED) -> list[Point]:
+    """Read points from CSV text.
+
+    Blank lines, lines that begin with ``#``, a byte-order mark and columns that `Point`
+    does not have are ignored.
+
+    Args:
+      text: a header, and one line per point.
+      required: columns that must be present. Those that `Point` lets be empty must
+        hold a finite number in each line.
 
     Raises:
-      ValueError: a missing column, or a value that is no number; line and column are
-        named.
+      ValueError: a column is missing or a value is wrong; the message names line and
+        column.
 
     Example:
       >>> from bopt.fronts.files import points_of_csv
       >>> points_of_csv("name,weight_0\\na,1.0\\n")
       Traceback (most recent call last):
-      ValueError: Line 1 has no column objective_0; expected at least weight_0 and \
-objective_0.
+      ValueError: Line 1 has no column objective_0: it is 'name,weight_0'; expected a \
+header with weight_0,objective_0.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        lines = [(f"Line {reader.line_num}", fields) for fields in reader]
-    except csv.Error as error:
-        raise ValueError(f"Line {reader.line_num} is not CSV: {error}.") from error
-    if not lines:
+    records = _csv_records(text)
+    where, fields = next(records, ("", []))
+    header = [name.strip() for name in fields]
+    if not header:
         return []
-    (where, header), *rest = lines
-    _check(header, where)
+    _check_header(header, where, required)
     points = []
-    for where, fields in rest:
+    for own, fields in records:
         if len(fields) != len(header):
             raise ValueError(
-                f"{where} has {len(fields)} fields; expected {len(header)}, as line 1."
+                f"{own} has {len(fields)} fields; expected {len(header)}, as the "
+                f"header in {where.lower()}."
             )
         values = {
-            name: field if name == "name" else _number(field, name, where)
+            name: field if name == "name" else _number(field.strip(), name, own)
             for name, field in zip(header, fields, strict=True)
+            if name in _KNOWN or _NUMBERED.fullmatch(name)
         }
         if values.get("level", 0) is None:
             values["level"] = 0
-        points.append(_checked(_point(values), where))
+        points.append(_checked(_point(values), own, required))
     return points
 
 
@@ -150,29 +160,58 @@ def points_of_json(text: str) -> list[Point]:
     return points
 
 
-def _check(header: list[str], where: str) -> None:
-    """Raises ValueError unless these can be a front's columns."""
-    for name in ("weight_0", "objective_0"):
+def _csv_line(fields: Iterable[Any]) -> str:
+    """One record, with a first field that cannot be taken for a comment."""
+    own = list(fields)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(own)
+    line = text.getvalue()
+    return f'"{own[0]}"{line[len(own[0]) :]}' if line.startswith("#") else line
+
+
+def _csv_records(text: str) -> Iterator[tuple[str, list[str]]]:
+    """("Line n", fields) of each record, n being the line where it begins."""
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+    number = 1
+    for line in lines:
+        if not line.strip() or line.startswith("#"):
+            number += 1
+            continue
+        # A quoted field may take more lines.
+        reader = csv.reader(itertools.chain([line], lines), strict=True)
+        try:
+            fields = next(reader)
+        except csv.Error as error:
+            raise ValueError(f"Line {number} is not CSV: {error}.") from error
+        yield f"Line {number}", fields
+        number += reader.line_num
+
+
+def _check_header(header: list[str], where: str, required: Sequence[str]) -> None:
+    """Raise ValueError unless the columns are those of points."""
+    for name in required:
         if name not in header:
             raise ValueError(
-                f"{where} has no column {name}; expected at least weight_0 and "
-                "objective_0."
+                f"{where} has no column {name}: it is {','.join(header)!r}; expected a "
+                f"header with {','.join(required)}."
             )
-    known = {"name", "level", *_LAST}
-    for prefix in ("weight", "objective"):
-        number = sum(name.startswith(f"{prefix}_") for name in header)
-        known |= {f"{prefix}_{i}" for i in range(number)}
+    numbered = [match for match in map(_NUMBERED.fullmatch, header) if match]
+    known = _KNOWN | {match[0] for match in numbered}
     for name in header:
-        if header.count(name) > 1:
+        if name in known and header.count(name) > 1:
             raise ValueError(f"{where} has the column {name!r} twice; leave one out.")
-        if name not in known:
+    for prefix in ("weight", "objective"):
+        own = [match[0] for match in numbered if match[1] == prefix]
+        expected = [f"{prefix}_{i}" for i in range(len(own))]
+        if gaps := set(own) - set(expected):
             raise ValueError(
-                f"{where} has the unknown column {name!r}; expected one of "
-                f"{', '.join(sorted(known))}."
+                f"{where} has the column {min(gaps)!r}; expected {len(own)} columns "
+                f"numbered from 0: {', '.join(expected)}."
             )
 
 
 def _number(field: str, column: str, where: str) -> float | None:
+    """The number in a field; None if it is empty."""
     if not field:
         return None
     try:
@@ -183,23 +222,29 @@ def _number(field: str, column: str, where: str) -> float | None:
         ) from None
 
 
-def _point(values: Mapping[str, Any]) -> Point:
+def _point(values: dict[str, Any]) -> Point:
+    """The point with these values by column."""
+
     def numbered(prefix: str) -> tuple[float, ...]:
         names = (f"{prefix}_{i}" for i in range(len(values)))
         return tuple(values[name] for name in names if name in values)
 
-    rest = {name: value for name, value in values.items() if name in Point._fields}
+    rest = {name: value for name, value in values.items() if name in _KNOWN}
     return Point(numbered("weight"), numbered("objective"), **rest)
 
 
-def _checked(point: Point, where: str) -> Point:
-    """The point; ValueError if a value is of the wrong type."""
+def _checked(point: Point, where: str, required: Sequence[str] = ()) -> Point:
+    """The point; ValueError if a value is of the wrong type or a figure is missing."""
     for column, value in row(point).items():
-        optional = value is None and column in _LAST
+        optional = column in _OPTIONAL
         types, words = (int | float, "a number")
         if column == "name":
             types, words = str, "text"
-        if not optional and not isinstance(value, types):
+        wrong = not isinstance(value, types) and not (optional and value is None)
+        if optional and column in required:
+            wrong = value is None or not math.isfinite(value)
+            words = "a finite number"
+        if wrong:
             got = "empty" if value is None else repr(value)
             raise ValueError(f"{where}, column {column}, is {got}; expected {words}.")
     return point

@@ -229,14 +229,35 @@ class Front:
         return files.csv_text(self.points, header)
 
     @classmethod
-    def from_csv(cls, text: str) -> "Front":
-        """The front of a CSV text.
+    def from_csv(
+        cls, text: str, *, required: Sequence[str] = files.REQUIRED
+    ) -> "Front":
+        """Read a front from CSV text.
+
+        Blank lines, lines that begin with ``#``, a byte-order mark and columns that
+        `Point` does not have are ignored.
+
+        Args:
+          text: a header, and one line per point.
+          required: columns that must be present. Of these, the ones that `Point` lets
+            be None must hold a finite number in each line.
+
+        Returns:
+          A front, whose points have no weights or no objectives where there are no
+          such columns; an empty one for a text without points.
 
         Raises:
-          ValueError: a missing column, or a value that is no number; line and column
-            are named.
+          ValueError: a required column is missing, or a value is not a number; the
+            message names line and column.
+
+        Example:
+          >>> from bopt.fronts import Front
+          >>> columns = "test_accuracy", "nonzero_dense"
+          >>> text = "# figure 4b\\ntest_accuracy,nonzero_dense\\n0.9902,25128\\n"
+          >>> Front.from_csv(text, required=columns)[0].test_accuracy
+          0.9902
         """
-        return cls(files.points_of_csv(text))
+        return cls(files.points_of_csv(text, required))
 
     def to_json(self) -> str:
         """The table as JSON text, ``{"points": [{...}, ...]}``, with null for NaN."""
