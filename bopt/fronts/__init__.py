@@ -1,4 +1,4 @@
-"""Pareto fronts: tables of trainings, searches for the weights of the next, knees."""
+"""Pareto fronts: tables of trainings, searches for new weights, indicators, knees."""
 
 from bopt.fronts.continuation import continuation
 from bopt.fronts.front import Front

@@ -1,4 +1,4 @@
-"""Weights (w0, w1) of two objectives: checked, compared, and chosen to be new."""
+"""Checks, comparisons and proposals of weights (w0, w1)."""
 
 import math
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from bopt.fronts.front import Front
 from bopt.fronts.points import Point, Weights
 
-_SAME = 1e-6  # relative: room for the rounding of whoever wrote the weights down
+_SAME = 1e-6  # relative: weights may have been rounded for printing
 _NEAR = 1e-2  # in log(w1 / w0): closer trainings differ by noise
 
 
 def checked(caller: str, weights: Iterable[Weights]) -> tuple[Weights, ...]:
-    """The weights as floats; ValueError if off the unit simplex, or there twice."""
+    """Convert weights to floats; raise if they leave the unit simplex or repeat."""
     pairs: list[Weights] = []
     for given in weights:
         pair = tuple(float(w) for w in given)
@@ -27,7 +27,7 @@ def checked(caller: str, weights: Iterable[Weights]) -> tuple[Weights, ...]:
 
 
 def two_starts(caller: str, starts: Iterable[Weights]) -> tuple[Weights, ...]:
-    """The starts of a search, checked."""
+    """Check the two starts of a search."""
     pairs = checked(caller, starts)
     if len(pairs) != 2:
         raise ValueError(
@@ -38,7 +38,7 @@ def two_starts(caller: str, starts: Iterable[Weights]) -> tuple[Weights, ...]:
 
 
 def check_smallest(caller: str, smallest: float, starts: Iterable[Weights]) -> None:
-    """ValueError where no weight between the starts is above the smallest."""
+    """Raise unless some weights between the starts are above the smallest."""
     bound = min(0.5, max(w1 for _, w1 in starts))
     if not 0 < smallest < bound:
         raise ValueError(
@@ -48,7 +48,7 @@ def check_smallest(caller: str, smallest: float, starts: Iterable[Weights]) -> N
 
 
 def means(front: Front) -> Front:
-    """One point for each weights, sorted by w1: the order of training is no matter."""
+    """Average points of equal weights and sort them by w1, whatever their order."""
     for point in front:
         if len(point.weights) != 2 or len(point.objectives) != 2:
             raise ValueError(
@@ -59,7 +59,7 @@ def means(front: Front) -> Front:
 
 
 def untried(weights: Iterable[Weights], points: Front) -> tuple[Weights, ...]:
-    """Those of the weights that no point has."""
+    """The weights that no point has."""
     return tuple(
         pair for pair in weights if not any(_same(pair, p.weights) for p in points)
     )
@@ -68,22 +68,13 @@ def untried(weights: Iterable[Weights], points: Front) -> tuple[Weights, ...]:
 def propose(
     intervals: Iterable[Iterable[float]], points: Front, starts: tuple[Weights, ...]
 ) -> tuple[Weights, ...]:
-    """New weights, at most one for each interval.
-
-    Args:
-      intervals: for each interval, the candidates for its w1, the preferred first.
-      points: what has been tried.
-      starts: two weights.
-
-    Returns:
-      For each interval the first candidate that lies between the starts and is near
-      to nothing tried or proposed so far; none, if there is no such candidate.
-    """
+    """New weights: per interval of candidates for w1, the first that lies between the
+    starts and is not near to weights tried or proposed so far, if there is one."""
     tried = [log_ratio(point.weights) for point in points]
     proposed = []
     for candidates in intervals:
         for w1 in candidates:
-            # NaN, the normal of a segment to infinity, is between nothing.
+            # False for NaN, the normal of a segment to infinity.
             if not between(w1, starts[0], starts[1]):
                 continue
             weights = (1 - w1, w1)
@@ -96,25 +87,25 @@ def propose(
 
 
 def normal(p: Point, q: Point) -> float:
-    """w1 of the weights for which two points have the same weighted sum."""
+    """w1 of the weights with which two points have the same weighted sum."""
     a, b = (abs(x - y) for x, y in zip(p.objectives, q.objectives, strict=True))
     return a / (a + b)
 
 
 def pair(point: Point) -> Weights:
-    """The weights of a point, as two."""
+    """The two weights of a point."""
     w0, w1 = point.weights
     return w0, w1
 
 
 def between(w1: float, p: Weights, q: Weights) -> bool:
-    """Whether it lies strictly between the w1 of two weights."""
+    """True if w1 lies strictly between those of two weights."""
     low, high = sorted((p[1], q[1]))
     return low < w1 < high
 
 
 def log_ratio(weights: tuple[float, ...], smallest: float = 0.0) -> float:
-    """log(w1 / w0), with weights below `smallest` counting as it; infinite for a 0."""
+    """log(w1 / w0), weights below `smallest` counting as it; infinite for a 0."""
     w0, w1 = weights
     if w1 < smallest:
         w0, w1 = 1 - smallest, smallest
@@ -126,11 +117,12 @@ def log_ratio(weights: tuple[float, ...], smallest: float = 0.0) -> float:
 
 
 def from_log_ratio(ratio: float) -> float:
-    """w1, from log(w1 / w0)."""
+    """w1 with a given log(w1 / w0)."""
     return 1 / (1 + math.exp(-ratio))
 
 
 def _same(p: tuple[float, ...], q: tuple[float, ...]) -> bool:
+    """True if two weights are equal but for rounding."""
     return all(
         math.isclose(a, b, rel_tol=_SAME, abs_tol=1e-12)
         for a, b in zip(p, q, strict=True)

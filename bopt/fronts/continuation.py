@@ -1,4 +1,4 @@
-"""Continuation: walking a front from one trained network to the next."""
+"""Continuation: a walk along the front from one trained network to the next."""
 
 import math
 
@@ -14,20 +14,20 @@ def continuation(
     smallest: float = 3e-5,
     largest: float = 3e-3,
 ) -> Search:
-    """Walks along the front in both directions, each network from its neighbour.
+    """Walk along the front in both directions, each network started from the last.
 
-    The first network is trained from scratch, in the middle. From it one walk leads to
-    ever larger weights of the second objective, one to ever smaller: each training
-    starts from the parameters of the one before (`Batch.warm_starts`) and needs to
-    correct them only, in a fraction of the epochs and with smaller steps. With steps
-    below the pruning threshold, pruned weights stay pruned; so the second walk gains
-    accuracy at the sparsity of the start, rather than weights.
+    The first network is trained from scratch. From it, one walk leads to ever larger
+    weights of the second objective and one to ever smaller ones. Each training starts
+    from the parameters of the previous one (`Batch.warm_starts`), which it only has to
+    correct: a fraction of the epochs and smaller steps suffice. With steps below the
+    pruning threshold pruned entries stay pruned, so the walk to smaller weights gains
+    accuracy, but no nonzero entries.
 
     Args:
-      number: of weights in all, w1 being spaced geometrically in each direction.
-      start: w1 of the first.
-      smallest: w1 where one walk ends.
-      largest: w1 where the other one ends.
+      number: number of trainings; w1 is spaced geometrically in each direction.
+      start: w1 of the first training.
+      smallest: w1 at the end of one walk.
+      largest: w1 at the end of the other walk.
 
     Returns:
       A search whose batches are the next weights in each direction. A walk ends early
@@ -47,8 +47,8 @@ def continuation(
       >>> batch.warm_starts
       ((0.9, 0.1), (0.9, 0.1))
 
-    Source: predictor and corrector of C. Hillermeier, *Nonlinear multiobjective
-    optimization* (2001), with the network before as the prediction.
+    Source: the predictor-corrector method of C. Hillermeier, *Nonlinear multiobjective
+    optimization* (2001), with the previous network as the prediction.
     """
     if number < 1 or not 0 < smallest < start < largest < 1:
         raise ValueError(
@@ -64,7 +64,7 @@ def continuation(
     def search(front: Front, key: jax.Array) -> Batch:
         del key
         tried = {p.weights for p in front}
-        # With several seeds, a walk needs them all.
+        # With several seeds, a walk needs all of them.
         bad = {p.weights for p in front if not math.isfinite(sum(p.objectives))}
         if walks[0][0] not in tried:
             return Batch((walks[0][0],))
@@ -82,6 +82,6 @@ def continuation(
 
 
 def _walk(start: float, end: float, steps: int) -> list[tuple[float, float]]:
-    """The weights of a walk, from its start."""
+    """The weights of a walk, starting with those of its first network."""
     w1 = [start * (end / start) ** (step / steps) for step in range(1, steps + 1)]
     return [(1 - w, w) for w in [start, *w1]]

@@ -1,4 +1,4 @@
-"""Points as text: CSV and JSON."""
+"""CSV and JSON text of points."""
 
 import csv
 import io
@@ -68,12 +68,11 @@ def points_of_csv(text: str, required: Sequence[str] = REQUIRED) -> list[Point]:
 
     Args:
       text: a header, and one line per point.
-      required: columns that must be present. Those that `Point` lets be empty must
-        hold a finite number in each line.
+      required: columns that must be present; see `Front.from_csv`.
 
     Raises:
-      ValueError: a column is missing or a value is wrong; the message names line and
-        column.
+      ValueError: a required column is missing, or a value is not a number; the message
+        names line and column.
 
     Example:
       >>> from bopt.fronts.files import points_of_csv
@@ -107,7 +106,7 @@ header with weight_0,objective_0.
 
 
 def json_text(points: Iterable[Point]) -> str:
-    """``{"points": [...]}`` with an object a point; weights and objectives are lists.
+    """Write ``{"points": [...]}``, one object per point; NaN and infinity become null.
 
     Example:
       >>> from bopt.fronts import Point
@@ -119,8 +118,8 @@ def json_text(points: Iterable[Point]) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
             return [plain(item) for item in value]
-        nan = isinstance(value, float) and not math.isfinite(value)
-        return None if nan else value
+        bad = isinstance(value, float) and not math.isfinite(value)
+        return None if bad else value
 
     objects = [
         {name: plain(value) for name, value in point._asdict().items()}
@@ -130,10 +129,11 @@ def json_text(points: Iterable[Point]) -> str:
 
 
 def points_of_json(text: str) -> list[Point]:
-    """The points of a JSON text.
+    """Read points from JSON text.
 
     Raises:
-      ValueError: not JSON, or not a front's; the point and key are named.
+      ValueError: the text is not JSON, or not that of a front; the message names the
+        point and the key.
 
     Example:
       >>> from bopt.fronts.files import points_of_json
@@ -143,12 +143,18 @@ def points_of_json(text: str) -> list[Point]:
     """
     content = json.loads(text)
     if not isinstance(content, dict) or not isinstance(content.get("points"), list):
-        raise ValueError('Not a front: expected {"points": [...]}.')
+        raise ValueError(
+            'Not a front: the JSON text is no object with "points"; expected '
+            '{"points": [...]}.'
+        )
     points = []
     for number, own in enumerate(content["points"], 1):
         for name in ("weights", "objectives"):
             if not isinstance(own, dict) or not isinstance(own.get(name), list):
-                raise ValueError(f"Point {number} has no list of {name}.")
+                raise ValueError(
+                    f"Point {number} has no list of {name}; expected an object with "
+                    "the lists weights and objectives."
+                )
         if unknown := own.keys() - set(Point._fields):
             raise ValueError(
                 f"Point {number} has the unknown key {min(unknown)!r}; expected "

@@ -1,4 +1,4 @@
-"""Fronts: tables of trainings between which objectives trade, and what to ask them."""
+"""Tables of trainings, and selections from them."""
 
 import dataclasses
 import math
@@ -17,17 +17,17 @@ _OBJECTIVES = ("objective_0", "objective_1")
 class Front:
     """An immutable table of points.
 
-    Columns go by the names of `Point`'s attributes, and ``weight_0``, ``weight_1`` and
-    so on, ``objective_0`` and so on. Accuracies are maximised, all else is minimised.
+    Columns have the names of `Point`'s attributes, but ``weight_0``, ``weight_1``, ...
+    and ``objective_0``, ...; accuracies are maximised, all else is minimised.
 
     Args:
       points: an iterable of `Point`.
 
     Attributes:
-      points: a tuple of them.
+      points: a tuple of `Point`.
 
     Raises:
-      ValueError: a point with another number of weights or objectives than the first.
+      ValueError: the points differ in their number of weights or objectives.
 
     Example:
       >>> from bopt.fronts import Front, Point
@@ -68,10 +68,10 @@ class Front:
         return self.points[index]
 
     def column(self, name: str) -> np.ndarray:
-        """A column as floats, (n,); NaN where a point lacks the value.
+        """Return a column as floats, (n,); NaN where a point lacks the value.
 
         Raises:
-          ValueError: no such column.
+          ValueError: unknown column.
         """
         rows = [files.row(point) for point in self.points]
         known = [key for key in (rows[0] if rows else ()) if key != "name"]
@@ -83,17 +83,17 @@ class Front:
         return np.array([np.nan if v is None else v for v in values], np.float64)
 
     def nondominated(self, *columns: str) -> "Front":
-        """The points that no other is as good as in all columns and better in one.
+        """Return the non-dominated points.
 
         Args:
           *columns: two or more; objective_0 and objective_1 by default.
 
         Returns:
           A front, sorted by the first column, best first. Points without a finite
-          value are left out; of points equal in all columns, the first is kept.
+          value are left out; the first of points equal in all columns is kept.
 
         Raises:
-          ValueError: no such column.
+          ValueError: unknown column.
         """
         costs = self._costs(columns or _OBJECTIVES)
         kept = indicators.nondominated(costs)
@@ -101,8 +101,11 @@ class Front:
         return Front(self.points[i] for i in kept[order])
 
     def hull(self) -> "Front":
-        """The vertices of the lower left convex hull of (objective_0, objective_1),
-        which are what weighted sums can find; sorted by objective_0."""
+        """Return the points that minimise a weighted sum, sorted by objective_0.
+
+        They are the vertices of the lower left convex hull of (objective_0,
+        objective_1).
+        """
         front = self.nondominated()
         vertices = indicators.lower_left_hull(front._costs(_OBJECTIVES))
         return Front(front[i] for i in vertices)
@@ -110,10 +113,11 @@ class Front:
     def hypervolume(
         self, reference: Sequence[float], columns: Sequence[str] = _OBJECTIVES
     ) -> float:
-        """The volume that the points dominate, up to a reference point; by moocore.
+        """Compute the volume that the points dominate, up to a reference point.
 
         Args:
-          reference: in the columns' own units; of an accuracy, it is a lower bound.
+          reference: one number per column, in its units: an upper bound, or a lower
+            bound for an accuracy.
           columns: two or more.
 
         Returns:
@@ -121,7 +125,7 @@ class Front:
 
         Raises:
           ImportError: the extra `fronts` is not installed.
-          ValueError: no such column, or not one number of the reference for each.
+          ValueError: unknown column, or another number of references than columns.
 
         Source: E. Zitzler, L. Thiele, *Multiobjective evolutionary algorithms: a
         comparative case study and the strength Pareto approach* (IEEE Transactions on
@@ -137,13 +141,13 @@ class Front:
         return indicators.hypervolume(costs, np.asarray(reference) * signs)
 
     def cheapest(self, *, accuracy: float) -> Point:
-        """The point with the fewest nonzero dense weights that is accurate enough.
+        """Return the point with the fewest nonzero dense weights at some accuracy.
 
         Args:
-          accuracy: least validation accuracy, 0 to 1.
+          accuracy: the lowest acceptable validation accuracy, 0 to 1.
 
         Raises:
-          ValueError: there is none; the message names the most accurate point.
+          ValueError: no point is as accurate; the message names the most accurate one.
         """
         figures = self._nonzeros_and_accuracies()
         fitting = [own for own in figures if own[1] >= accuracy]
@@ -156,13 +160,13 @@ class Front:
         return min(fitting, key=lambda own: (own[0], -own[1]))[2]
 
     def best(self, *, nonzeros: float) -> Point:
-        """The point with the highest validation accuracy that is sparse enough.
+        """Return the point with the highest validation accuracy at some sparsity.
 
         Args:
-          nonzeros: most nonzero dense weights.
+          nonzeros: the largest acceptable number of nonzero dense weights.
 
         Raises:
-          ValueError: there is none; the message names the sparsest point.
+          ValueError: no point is as sparse; the message names the sparsest one.
         """
         figures = self._nonzeros_and_accuracies()
         fitting = [own for own in figures if own[0] <= nonzeros]
@@ -175,10 +179,10 @@ class Front:
         return min(fitting, key=lambda own: (-own[1], own[0]))[2]
 
     def knees(self) -> dict[str, Point]:
-        """The points of best compromise, by criterion; see `bopt.fronts.knees`.
+        """Find the points of best compromise, by four criteria.
 
         Returns:
-          Criterion -> point of the non-dominated ones in objective_0 and objective_1.
+          Criterion -> non-dominated point; see `bopt.fronts.knees` for the criteria.
 
         Raises:
           ImportError: the extra `fronts` is not installed.
@@ -196,17 +200,17 @@ class Front:
         return {criterion: front[row] for criterion, row in rows.items()}
 
     def merge(self, *others: "Front") -> "Front":
-        """All points, these first; of exact duplicates, the first is kept."""
+        """Join fronts, this one first; the first of exact duplicates is kept."""
         merged: dict[str, Point] = {}
         for point in (point for front in (self, *others) for point in front):
-            merged.setdefault(repr(point), point)  # by text: NaN equals nothing
+            merged.setdefault(repr(point), point)  # as text, because NaN != NaN
         return Front(merged.values())
 
     def over_seeds(self) -> list[Spread]:
-        """Means and deviations over the seeds.
+        """Compute means and deviations over the random seeds.
 
         Returns:
-          A `Spread` for each weights and epochs, in order of appearance.
+          One `Spread` per combination of weights and epochs, in order of appearance.
         """
         groups: dict[tuple, list[Point]] = {}
         for point in self.points:
@@ -221,11 +225,11 @@ class Front:
         ]
 
     def means(self) -> "Front":
-        """A front of one point for each weights and epochs, the mean over the seeds."""
+        """Return the mean over the random seeds, per weights and epochs."""
         return Front(spread.mean for spread in self.over_seeds())
 
     def to_csv(self, header: bool = True) -> str:
-        """The table as CSV text, a line a point; floats are exact."""
+        """Write the table as CSV text, one line per point; floats are exact."""
         return files.csv_text(self.points, header)
 
     @classmethod
@@ -239,12 +243,12 @@ class Front:
 
         Args:
           text: a header, and one line per point.
-          required: columns that must be present. Of these, the ones that `Point` lets
-            be None must hold a finite number in each line.
+          required: columns that must be present. If they are figures that `Point`
+            makes optional, they must hold a finite number in each line.
 
         Returns:
-          A front, whose points have no weights or no objectives where there are no
-          such columns; an empty one for a text without points.
+          A front, empty for a text without points. Without their columns, `weights`
+          and `objectives` are empty tuples.
 
         Raises:
           ValueError: a required column is missing, or a value is not a number; the
@@ -260,20 +264,21 @@ class Front:
         return cls(files.points_of_csv(text, required))
 
     def to_json(self) -> str:
-        """The table as JSON text, ``{"points": [{...}, ...]}``, with null for NaN."""
+        """Write the table as JSON text, ``{"points": [{...}, ...]}``; NaN is null."""
         return files.json_text(self.points)
 
     @classmethod
     def from_json(cls, text: str) -> "Front":
-        """The front of a JSON text.
+        """Read a front from JSON text.
 
         Raises:
-          ValueError: not JSON, or not a front's; the point and key are named.
+          ValueError: the text is not JSON, or not that of a front; the message names
+            the point and the key.
         """
         return cls(files.points_of_json(text))
 
     def _nonzeros_and_accuracies(self) -> list[tuple[float, float, Point]]:
-        """Of the points that have both figures, at least one."""
+        """Both figures of each point that has them; raise if there is none."""
         figures = [
             (point.nonzero_dense, point.validation_accuracy, point)
             for point in self.points
@@ -288,7 +293,7 @@ class Front:
         return figures
 
     def _costs(self, columns: Sequence[str]) -> np.ndarray:
-        """(n, len(columns)), to be minimised."""
+        """Columns side by side, (n, len(columns)), to be minimised."""
         return np.stack(
             [
                 -self.column(name) if _maximised(name) else self.column(name)
@@ -299,27 +304,26 @@ class Front:
 
 
 def _maximised(column: str) -> bool:
+    """True for accuracies."""
     return column.endswith("_accuracy")
 
 
 def _deviation(values: list[float]) -> float:
+    """Sample standard deviation; NaN if a seed diverged."""
     if len(values) == 1:
         return 0.0
-    # Of a diverged seed: statistics.stdev cannot take NaN or infinity.
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def _apply(points: list[Point], function) -> Point:
-    """A point whose every figure is a function of those of the points."""
-    first = points[0]
+    """Apply a function to each figure of several points; None where one lacks it."""
 
-    def of(values: list):
+    def apply(values: list):
         return None if None in values else function(values)
 
     figures = {
-        name: of([getattr(point, name) for point in points]) for name in files.FIGURES
+        name: apply([getattr(p, name) for p in points]) for name in files.FIGURES
     }
-    objectives = tuple(
-        map(of, map(list, zip(*(p.objectives for p in points), strict=True)))
-    )
-    return first._replace(objectives=objectives, seed=None, **figures)
+    columns = zip(*(p.objectives for p in points), strict=True)
+    objectives = tuple(apply(list(column)) for column in columns)
+    return points[0]._replace(objectives=objectives, seed=None, **figures)

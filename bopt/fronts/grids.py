@@ -1,4 +1,4 @@
-"""Lists of weights for a grid."""
+"""Weights of a grid search."""
 
 import numpy as np
 
@@ -18,15 +18,14 @@ ORIGINAL_WEIGHTS: tuple[Weights, ...] = tuple(
 def geometric(
     number: int = 20, smallest: float = 3e-5, largest: float = 3e-3
 ) -> tuple[Weights, ...]:
-    """Weights for a grid: w1 = 0, then `smallest` to `largest` by equal factors.
+    """Space weights of a grid geometrically: w1 = 0, then `smallest` to `largest`.
 
-    Equal steps would leave nearly all points at one end of the front: an l1 norm is a
-    thousand times a cross entropy.
+    Equal steps would leave nearly all points at one end of the front, because an l1
+    norm is about a thousand times a cross entropy.
 
     Args:
-      number: how many weights, with (1, 0), at least 2. Two are (1, 0) and the
-        largest.
-      smallest: the smallest w1 but 0.
+      number: number of weights, at least 2: (1, 0) and the largest.
+      smallest: the smallest positive w1.
       largest: the largest w1.
 
     Returns:

@@ -1,17 +1,17 @@
-"""Which points matter, and how good they are: on arrays (n, m) to be minimised."""
+"""Dominance, hulls and hypervolumes of arrays (n, m), to be minimised."""
 
 import numpy as np
 
 
 def nondominated(costs: np.ndarray) -> np.ndarray:
-    """Indices of the rows that no other row dominates.
+    """Find the rows that no other row dominates.
 
     Args:
       costs: (n, m), to be minimised.
 
     Returns:
-      Ascending indices. Rows with NaN or infinities, of trainings that diverged, are
-      left out and dominate nothing; of equal rows the first is kept.
+      Ascending indices. Rows with NaN or infinities, from trainings that diverged, are
+      left out and dominate nothing; the first of equal rows is kept.
 
     Example:
       >>> import numpy as np
@@ -29,10 +29,10 @@ def nondominated(costs: np.ndarray) -> np.ndarray:
 
 
 def lower_left_hull(points: np.ndarray) -> np.ndarray:
-    """Indices of the vertices of the lower left convex hull.
+    """Find the vertices of the lower left convex hull.
 
     Args:
-      points: (n, 2), none of which dominates another, sorted by the first column.
+      points: (n, 2) non-dominated points, sorted by the first column.
 
     Returns:
       Ascending indices; points on a line between two others are no vertices.
@@ -58,11 +58,14 @@ def lower_left_hull(points: np.ndarray) -> np.ndarray:
 
 
 def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
-    """The volume that the rows dominate, up to a reference point.
+    """Compute the volume that the rows dominate, up to a reference point.
 
     Args:
-      costs: (n, m), to be minimised; rows with NaN or infinities count for nothing.
+      costs: (n, m), to be minimised; rows with NaN or infinities are ignored.
       reference: (m,).
+
+    Returns:
+      The volume; 0 without rows.
 
     Raises:
       ImportError: the extra `fronts` is not installed.
@@ -78,11 +81,14 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
 
 
 def contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """The volume that each row alone dominates, up to a reference point.
+    """Compute the volume that each row alone dominates, up to a reference point.
 
     Args:
-      costs: (n, m), to be minimised, none of which dominates another.
+      costs: (n, m) non-dominated rows, to be minimised.
       reference: (m,).
+
+    Returns:
+      (n,) volumes.
 
     Raises:
       ImportError: the extra `fronts` is not installed.
@@ -97,6 +103,7 @@ def contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _moocore():
+    """Import moocore, which is optional."""
     try:
         import moocore
     except ImportError as error:

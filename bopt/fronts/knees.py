@@ -1,18 +1,18 @@
-"""Knees: a front's points of best compromise, by four criteria.
+"""Knees, the points of best compromise of a front, by four criteria.
 
-They differ. ``weight_jump`` looks at the weights alone: at the point next to the
-largest gap in w0 / w1, which with weights spaced geometrically is the accurate end's
-neighbour. ``chord`` and ``angle`` look at the shape: ``chord`` at the whole of it, and
-finds the middle of a round front; ``angle`` at neighbours, and finds a corner, which
-may be one of the noise. ``hypervolume`` prefers points beside wide gaps. Where the
-front has one pronounced corner, the last three agree.
+``weight_jump`` looks at the weights alone and finds the point next to the largest gap
+in w0 / w1; with weights spaced geometrically this is the neighbour of the accurate end.
+``chord`` looks at the whole shape and finds the middle of a round front. ``angle``
+looks at neighbours and finds a corner, which may be one of the noise. ``hypervolume``
+prefers points beside wide gaps. On a front with one pronounced corner the last three
+agree.
 """
 
 import numpy as np
 
 from bopt.fronts import indicators
 
-_ROUNDING = 1e-9  # of points on a straight line, which has no knee
+_ROUNDING = 1e-9  # scores of points on a straight line, which has no knee
 
 
 def knees(objectives: np.ndarray, weights: np.ndarray) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a front is made of: trainings, alone or several seeds together."""
+"""Points of a front: single trainings, and averages over random seeds."""
 
 from typing import NamedTuple
 
@@ -6,22 +6,22 @@ Weights = tuple[float, float]  # (w0, w1) of two objectives, on the unit simplex
 
 
 class Point(NamedTuple):
-    """A training, and what came of it.
+    """A training and its results.
 
     Attributes:
       weights: (m,) weights of the objectives, on the unit simplex.
-      objectives: (m,) values, on validation data, to be minimised; NaN if the training
+      objectives: (m,) values on validation data, to be minimised; NaN if the training
         diverged.
-      name: what it is called among the others.
-      level: how many batches of its search were trained before it.
-      seed: of the training.
-      epochs: that it was trained for.
-      seconds: that it took.
-      nonzero_dense: nonzero weights left in the dense layers.
-      nonzero_total: nonzero parameters left.
+      name: name of the training.
+      level: number of batches that its search trained before it.
+      seed: random seed.
+      epochs: number of epochs.
+      seconds: duration of the training.
+      nonzero_dense: nonzero entries of the dense kernels.
+      nonzero_total: nonzero parameters.
       validation_accuracy: 0 to 1.
       test_accuracy: 0 to 1; reported, never used to choose.
-      test_cross_entropy: likewise, in nats.
+      test_cross_entropy: in nats; reported, never used to choose.
 
     Example:
       >>> from bopt.fronts import Point
@@ -44,12 +44,12 @@ class Point(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """Points of the same weights and epochs, but other seeds, taken together.
+    """Mean and deviation of points that differ in their random seeds only.
 
     Attributes:
-      number: how many.
-      mean: of each figure; `seed` is None, name and level are the first's.
-      deviation: sample standard deviation of each figure; 0 for a single point.
+      number: number of points.
+      mean: means of the figures; `seed` is None, name and level are the first point's.
+      deviation: sample standard deviations of the figures; 0 for a single point.
 
     Example:
       >>> from bopt.fronts import Front, Point

@@ -1,13 +1,13 @@
-"""Searches of a Pareto front: from the points so far to the weights to train next.
+"""Searches of a Pareto front, which propose the weights to train next.
 
-A search is a function ``(front, key) -> Batch``. It keeps nothing between calls: what
-it proposes follows from the points alone, in whatever order they came, and from the
-key. So a search that was stopped goes on from its points, and several searches can
-share them. The points of several seeds count as one, their mean.
+A search is a function ``(front, key) -> Batch`` without state: its proposal depends on
+the points, in any order, and on the key alone. A search that was stopped therefore
+resumes from its points, and several searches can share them. Points that differ in
+their random seeds only count as one, their mean.
 
-A search of weights between points proposes none within 1 per cent (in w1 / w0) of
-weights already tried: a training repeated there would show noise. Hence each search
-ends, even if every training goes on to improve the front.
+A search that looks between points proposes no weights within 1 per cent (in w1 / w0)
+of weights already tried, where a training would only show noise. Each search ends for
+this reason, even if every training improves the front.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,18 +23,18 @@ from bopt.fronts.grids import geometric
 from bopt.fronts.points import Point, Weights
 
 _STARTS = ((1.0, 0.0), (0.9, 0.1))
-_CANDIDATES = 16  # random weights to choose from, for one that is new
+_CANDIDATES = 16  # random weights, of which the first new one is proposed
 
 
 class Batch(NamedTuple):
-    """What a search wants trained next.
+    """Trainings that a search proposes.
 
     Attributes:
-      weights: the weights (w0, w1) of each training, on the unit simplex; none: the
-        search has ended.
-      reason: why it ended; empty as long as there are weights.
-      warm_starts: for each training, the weights of the one whose parameters it starts
-        from; none: all start from scratch.
+      weights: (w0, w1) of each training, on the unit simplex; empty once the search
+        has ended.
+      reason: reason why the search has ended; empty as long as there are weights.
+      warm_starts: for each training, the weights of the training whose parameters it
+        starts from; empty if all start from scratch.
 
     Example:
       >>> from bopt.fronts import Batch
@@ -51,17 +51,17 @@ Search = Callable[[Front, jax.Array], Batch]
 
 
 def grid(weights: Iterable[Weights] = geometric()) -> Search:
-    """The weights of a list, in one batch.
+    """Propose a list of weights, in one batch.
 
     Args:
       weights: different points (w0, w1) of the unit simplex, for example
         `geometric()` or `ORIGINAL_WEIGHTS`.
 
     Returns:
-      A search: those of the list that have not been tried; then nothing.
+      A search that proposes the weights which have not been tried.
 
     Raises:
-      ValueError: no weights, weights off the unit simplex, or the same ones twice.
+      ValueError: no weights, weights off the unit simplex, or repeated ones.
 
     Example:
       >>> import jax
@@ -88,25 +88,26 @@ def bisection(
     spacing: Literal["geometric", "arithmetic"] = "geometric",
     smallest: float = 3e-5,
 ) -> Search:
-    """Weights half way between those of neighbours on the hull of the front.
+    """Propose weights halfway between those of neighbours on the hull of the front.
 
-    Where the point half way is no vertex of the hull, because it diverged, overfits or
-    is as dead as one of its neighbours, a quarter and three quarters of the way are
-    tried before the interval is left. The starts stay neighbours of the hull's ends
-    when other points dominate them: a network trained without l1 norm overfits, so
-    that on validation data it is often dominated, and yet the most accurate networks
-    have weights close to its own.
+    If the point halfway is no vertex of the hull, because it diverged, overfits or is
+    as dead as a neighbour, a quarter and three quarters of the way are tried before the
+    interval is given up. The starts stay neighbours of the hull's ends even if other
+    points dominate them: a network trained without l1 norm overfits and is often
+    dominated on validation data, yet the most accurate networks have weights close to
+    its own.
 
     Args:
       starts: two points (w0, w1) of the unit simplex, which are trained first and
         between which all others lie.
-      spacing: ``"geometric"``: half way in log(w1 / w0), where weights below
+      spacing: ``"geometric"``: halfway in log(w1 / w0), where weights below
         `smallest`, such as the 0 of (1, 0), count as `smallest`. ``"arithmetic"``:
-        half way in w1, as the original, whose weights are those of directions.
-      smallest: no weight below this is proposed, other than the starts'.
+        halfway in w1, as in the paper, whose weights combine directions.
+      smallest: the smallest weight that is proposed, apart from the starts.
 
     Returns:
-      A search: the starts, then batches of at most one for each two neighbours.
+      A search that proposes the starts, then at most one training per pair of
+      neighbours and batch.
 
     Raises:
       ValueError: starts off the unit simplex, or not two different ones; an unknown
@@ -121,7 +122,7 @@ def bisection(
       [0.0003]
 
     Source: M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr (arXiv 2008.13590),
-    section 5; the geometric spacing, the quarters, and starts that stay, are ours.
+    section 5; geometric spacing, quarters and lasting starts are additions.
     """
     first = _weights.two_starts("bisection", starts)
     low, high = sorted(first, key=lambda pair: pair[1])
@@ -159,21 +160,20 @@ def bisection(
 
 
 def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
-    """Weights that are the normals of the segments between neighbours on the hull.
+    """Propose the normals of the segments between neighbours on the hull.
 
-    The weighted sum with a segment's normal is the same at both its ends, so that a
-    training finds a point below the segment, or there is none and the segment is
-    finished. If trainings are exact, that finds all vertices of the hull between the
-    starts, but for those that only weights within 1 per cent of others tried would
-    find. The weights are in units of the objectives: they suit the weighted sum
-    proper, not a weighted sum of directions.
+    The weighted sum with a segment's normal is equal at both ends, so a training finds
+    a point below the segment, or there is none and the segment is finished. With exact
+    trainings this finds all vertices of the hull between the starts, except those that
+    need weights within 1 per cent of others. The weights are in units of the
+    objectives: they suit a weighted sum of objectives, not of directions.
 
     Args:
       starts: two points (w0, w1) of the unit simplex, which are trained first and
         between which all others lie.
 
     Returns:
-      A search: the starts, then the normal of each segment that is not finished.
+      A search that proposes the starts, then the normal of each unfinished segment.
 
     Raises:
       ValueError: starts off the unit simplex, or not two different ones.
@@ -207,21 +207,22 @@ def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
 def stochastic_dichotomic(
     starts: Iterable[Weights] = _STARTS, smallest: float = 3e-5, draws: int = 2
 ) -> Search:
-    """Dichotomic search that goes on with random weights where the normal is not new.
+    """Dichotomic search that continues with random weights where normals fail.
 
-    No training is exact: there may be points below a segment whose normal found none.
-    So random weights between those of its ends, uniform in log(w1 / w0), are tried,
-    until `draws` that lie there, with the normal, are not among the hull's vertices.
+    No training is exact, so there may be points below a segment whose normal found
+    none. Random weights between those of its ends, uniform in log(w1 / w0), are then
+    tried, until `draws` trainings between them, the normal included, have failed to
+    become vertices of the hull.
 
     Args:
       starts: two points (w0, w1) of the unit simplex, which are trained first and
         between which all others lie.
-      smallest: no random weight lies below; normals may.
-      draws: after so many failures a segment is given up.
+      smallest: the smallest random weight; normals may be smaller.
+      draws: number of failures after which a segment is given up.
 
     Returns:
-      A search: the starts, then for each segment its normal, else a random weight.
-      Another key draws other weights.
+      A search that proposes the starts, then for each segment its normal, else random
+      weights, which depend on the key.
 
     Raises:
       ValueError: starts off the unit simplex, or not two different ones; `smallest`
@@ -273,7 +274,7 @@ def stochastic_dichotomic(
 
     def draw(key: jax.Array, p: Weights, q: Weights) -> list[float]:
         a, b = (_weights.log_ratio(pair, smallest) for pair in (p, q))
-        # float32 whatever the configuration, which must not change what is drawn.
+        # float32, so that the draw does not depend on whether x64 is enabled.
         shares = jax.random.uniform(key, (_CANDIDATES,), jnp.float32).tolist()
         drawn = (_weights.from_log_ratio(a + share * (b - a)) for share in shares)
         return [w1 for w1 in drawn if _weights.between(w1, p, q)]
@@ -282,11 +283,12 @@ def stochastic_dichotomic(
 
 
 def _batch(weights: tuple[Weights, ...], reason: str) -> Batch:
+    """A batch, with a reason if it is empty."""
     return Batch(weights, "" if weights else reason)
 
 
 def _no_segments(starts: tuple[Weights, ...], points: Front) -> Batch | None:
-    """What to do before there are two vertices; None as soon as there are."""
+    """The batch before the hull has two vertices; None as soon as it has."""
     if missing := _weights.untried(starts, points):
         return Batch(missing)
     hull = points.hull()
