@@ -9,17 +9,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from bopt.fronts.points import Point
+from bopt.fronts.points import FIGURES, Point
 
-# Figures of a point, in the order of their columns.
-FIGURES = (
-    "validation_accuracy",
-    "test_accuracy",
-    "test_cross_entropy",
-    "nonzero_dense",
-    "nonzero_total",
-    "seconds",
-)
 _OPTIONAL = (*FIGURES[:-1], "seed", "epochs", "seconds")  # columns that may be empty
 _KNOWN = {"name", "level", *_OPTIONAL}
 _NUMBERED = re.compile(r"(weight|objective)_(\d+)")

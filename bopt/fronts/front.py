@@ -2,13 +2,12 @@
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from bopt.fronts import files, indicators, knees
-from bopt.fronts.points import Point, Spread
+from bopt.fronts.points import Point, Spread, spreads
 
 _OBJECTIVES = ("objective_0", "objective_1")
 
@@ -212,17 +211,7 @@ class Front:
         Returns:
           One `Spread` per combination of weights and epochs, in order of appearance.
         """
-        groups: dict[tuple, list[Point]] = {}
-        for point in self.points:
-            groups.setdefault((point.weights, point.epochs), []).append(point)
-        return [
-            Spread(
-                len(group),
-                _apply(group, statistics.fmean),
-                _apply(group, _deviation),
-            )
-            for group in groups.values()
-        ]
+        return spreads(self.points)
 
     def means(self) -> "Front":
         """Return the mean over the random seeds, per weights and epochs."""
@@ -306,24 +295,3 @@ class Front:
 def _maximised(column: str) -> bool:
     """True for accuracies."""
     return column.endswith("_accuracy")
-
-
-def _deviation(values: list[float]) -> float:
-    """Sample standard deviation; NaN if a seed diverged."""
-    if len(values) == 1:
-        return 0.0
-    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
-
-
-def _apply(points: list[Point], function) -> Point:
-    """Apply a function to each figure of several points; None where one lacks it."""
-
-    def apply(values: list):
-        return None if None in values else function(values)
-
-    figures = {
-        name: apply([getattr(p, name) for p in points]) for name in files.FIGURES
-    }
-    columns = zip(*(p.objectives for p in points), strict=True)
-    objectives = tuple(apply(list(column)) for column in columns)
-    return points[0]._replace(objectives=objectives, seed=None, **figures)

@@ -1,8 +1,22 @@
 """Points of a front: single trainings, and averages over random seeds."""
 
+import math
+import statistics
+from collections.abc import Iterable
 from typing import NamedTuple
 
-Weights = tuple[float, float]  # (w0, w1) of two objectives, on the unit simplex
+# (w0, w1) of two objectives, on the unit simplex.
+Weights = tuple[float, float]
+
+# Figures of a point, in the order of their columns.
+FIGURES = (
+    "validation_accuracy",
+    "test_accuracy",
+    "test_cross_entropy",
+    "nonzero_dense",
+    "nonzero_total",
+    "seconds",
+)
 
 
 class Point(NamedTuple):
@@ -62,3 +76,37 @@ class Spread(NamedTuple):
     number: int
     mean: Point
     deviation: Point
+
+
+def spreads(points: Iterable[Point]) -> list[Spread]:
+    """One `Spread` per combination of weights and epochs, in order of appearance."""
+    groups: dict[tuple, list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.weights, point.epochs), []).append(point)
+    return [
+        Spread(
+            len(group),
+            _apply(group, statistics.fmean),
+            _apply(group, _deviation),
+        )
+        for group in groups.values()
+    ]
+
+
+def _deviation(values: list[float]) -> float:
+    """Sample standard deviation; NaN if a seed diverged."""
+    if len(values) == 1:
+        return 0.0
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _apply(points: list[Point], function) -> Point:
+    """Apply a function to each figure of several points; None where one lacks it."""
+
+    def apply(values: list):
+        return None if None in values else function(values)
+
+    figures = {name: apply([getattr(p, name) for p in points]) for name in FIGURES}
+    columns = zip(*(p.objectives for p in points), strict=True)
+    objectives = tuple(apply(list(column)) for column in columns)
+    return points[0]._replace(objectives=objectives, seed=None, **figures)
