@@ -278,7 +278,7 @@ def test_a_sweep_of_fixed_weights_is_one_compilation(build):
         ),
         (
             lambda: bopt.min_norm("loss+")(jnp.eye(2), jnp.ones(3)),
-            r"values of shape \(3,\); expected \(2,\), one an objective",
+            r"values of shape \(3,\); expected \(2,\), one per objective",
         ),
         (lambda: bopt.fixed(1.0), r"shape \(\); expected a vector \(m,\)"),
         (lambda: bopt.fixed(np.eye(2)), r"shape \(2, 2\); expected a vector"),

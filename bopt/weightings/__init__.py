@@ -1,4 +1,4 @@
-"""Weightings: from the gram matrix of the gradients to their weights.
+"""Weightings, which turn the gram matrix of the gradients into their weights.
 
 A weighting is a function ``(gram, values) -> weights``. `gram` is the (m, m) matrix of
 inner products of the jacobian's rows, `values` the (m,) objective values or None, and

@@ -7,13 +7,13 @@ from jax import lax
 
 @jax.jit  # else every call outside jit would compile the loop anew
 def min_norm_of_many(gram: jax.Array) -> jax.Array:
-    """Wolfe's active-set method, with the rows scaled to norms in [1, 2).
+    """argmin of w' gram w over the unit simplex, (m,), by Wolfe's active-set method.
 
     With w = s v and s a power of two near 1/norm, the scaled gram matrix s_i s_j G_ij
     is exact and its entries are below 4, so rows of very different norms lose no
     digits. Each round solves for the point of least norm in the affine hull of the
-    free rows (`_affine_min`); if it leaves the simplex, walks to the boundary and
-    fixes the row met there; else frees the row that the point is most opposed to.
+    free rows (`_affine_min`). If it leaves the simplex, the round walks to the boundary
+    and fixes the row met there; else it frees the row most opposed to the point.
 
     Source: P. Wolfe, *Finding the nearest point in a polytope*, Mathematical
     Programming 11 (1976).
@@ -47,8 +47,8 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
     shortest = index == jnp.argmin(jnp.diagonal(gram))
     start = (shortest, shortest.astype(dtype) / s, jnp.array(False), jnp.array(0))
     _, v, _, _ = lax.while_loop(going, body, start)
-    # A zero row is the point of least norm. No comparison above sees a NaN: it
-    # reaches the weights here.
+    # A zero row is the point of least norm. The comparisons above hide NaN, so that it
+    # must be put back.
     weights = jnp.where(jnp.min(jnp.diagonal(gram)) == 0, shortest.astype(dtype), s * v)
     return jnp.where(jnp.isfinite(gram).all(), weights, jnp.nan)
 
@@ -58,9 +58,9 @@ def _affine_min(
 ) -> tuple[jax.Array, jax.Array]:
     """argmin of v' scaled v over s'v = 1, v = 0 where not free; and that minimum.
 
-    The optimality system, refined twice with an accurate residual: what is left is
-    the rounding of v itself, 1e-8 relative, where the plain solution would miss by
-    the system's condition number.
+    Solves the optimality system and refines twice with an accurate residual, which
+    leaves only the rounding of v itself, 1e-8 relative; the plain solution would be off
+    by the condition number.
     """
     m = len(s)
     system = jnp.zeros((m + 1, m + 1), s.dtype)
@@ -70,8 +70,7 @@ def _affine_min(
     border = jnp.where(free, s, 0)
     system = system.at[:m, m].set(border).at[m, :m].set(border)
     target = jnp.zeros(m + 1, s.dtype).at[m].set(1)
-    # A ridge in the factors alone keeps linearly dependent rows solvable; the residual
-    # knows nothing of it.
+    # A ridge keeps linearly dependent rows solvable. The residual is without it.
     ridge = jnp.where(jnp.arange(m + 1) < m, 4 * jnp.finfo(s.dtype).eps, 0)
     factors = jax.scipy.linalg.lu_factor(system + jnp.diag(ridge))
     solution = jax.scipy.linalg.lu_solve(factors, target)
@@ -83,7 +82,7 @@ def _affine_min(
 
 
 def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
-    """matrix @ vector, as if computed in twice the precision and then rounded.
+    """matrix @ vector, as if computed in twice the precision and rounded.
 
     Source: T. Ogita, S. M. Rump, S. Oishi, *Accurate sum and dot product*, SIAM
     Journal on Scientific Computing 26 (2005), algorithm Dot2.
@@ -97,14 +96,14 @@ def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
 
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """a + b rounded, and exactly what the rounding lost."""
+    """a + b rounded, and its exact rounding error."""
     total = a + b
     b_seen = total - a
     return total, (a - (total - b_seen)) + (b - b_seen)
 
 
 def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """a * b rounded, and exactly what the rounding lost."""
+    """a * b rounded, and its exact rounding error."""
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
     product = a * b
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + (
@@ -114,13 +113,13 @@ def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _split(a: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """a as a sum of two numbers of half as many digits."""
+    """Split a into a sum of two numbers with half the digits."""
     shifted = a * (2.0 ** ((jnp.finfo(a.dtype).nmant + 2) // 2) + 1)
     high = shifted - (shifted - a)
     return high, a - high
 
 
 def inverse_norms(gram: jax.Array) -> jax.Array:
-    """1 / norm of each row; 1 for a zero row, which no factor can lengthen."""
+    """1 / norm of each row; 1 for a zero row."""
     squares = jnp.diagonal(gram)
     return lax.rsqrt(jnp.where(squares == 0, jnp.ones_like(squares), squares))

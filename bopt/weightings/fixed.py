@@ -11,18 +11,18 @@ from bopt.weightings.weighting import Weighting
 
 
 def fixed(weights: Any) -> Weighting:
-    """The weighted sum: the given weights at every step, whatever the gradients.
+    """Constant weights: the weighted sum of the objectives.
 
     Args:
-      weights: (m,) non-negative weights, used as given (no normalisation). May be
-        traced, so that a sweep over weights is one compilation.
+      weights: (m,) non-negative weights, used without normalisation. They may be
+        traced, so that a sweep over weights compiles once.
 
     Returns:
       A weighting ``(gram (m, m), values) -> weights (m,)``.
 
     Raises:
-      ValueError: weights that are not a vector, or are negative or not finite; or,
-        when called, another number of weights than objectives.
+      ValueError: weights that are not a vector, negative or not finite; when called,
+        another number of weights than objectives.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -37,7 +37,7 @@ def fixed(weights: Any) -> Weighting:
     if weights.ndim != 1:
         raise ValueError(
             f"fixed got weights of shape {weights.shape}; expected a vector (m,), "
-            "one weight an objective."
+            "one weight per objective."
         )
     traced = isinstance(weights, Tracer)
     if not traced and not all(0 <= w < np.inf for w in weights.tolist()):
@@ -50,8 +50,8 @@ def fixed(weights: Any) -> Weighting:
         del values
         if weights.shape != gram.shape[:1]:
             raise ValueError(
-                f"fixed has {weights.shape[0]} weights for {gram.shape[0]} "
-                "objectives; give one weight an objective, and the same number as "
+                f"fixed got {weights.shape[0]} weights for {gram.shape[0]} "
+                "objectives; expected one weight per objective, as many as "
                 "smgd's num_objectives."
             )
         return jnp.asarray(weights).astype(gram.dtype)

@@ -10,32 +10,30 @@ from bopt.weightings.weighting import Weighting
 
 Normalization = Literal["l2", "loss", "loss+"]
 
-_SMALLEST_VALUE = 1e-8  # an objective that reaches 0 (all pruned) must not divide by it
+_SMALLEST_VALUE = 1e-8  # an objective may reach 0, for example once all is pruned
 
 
 def min_norm(normalize: Normalization | None = None) -> Weighting:
-    """The point of least norm in the convex hull of the gradients.
+    """Weights of the point of least norm in the convex hull of the gradients.
 
-    Its negative decreases all objectives at once, by the same amount where no
-    gradient dominates; it is 0 exactly where the parameters are Pareto-stationary.
-    Two objectives have the closed form of the paper's code, each weight from its own
-    numerator; equal gradients give (1, 0). More are solved by an active-set method on
-    the diagonally scaled gram matrix, inside jit.
+    The negative of this point decreases all objectives at once, by the same amount
+    unless a gradient dominates; it is 0 exactly where the parameters are
+    Pareto-stationary. For two objectives there is a closed form, in which equal
+    gradients give (1, 0). For more, an active-set method solves the diagonally scaled
+    problem, inside jit.
 
     Args:
-      normalize: what each gradient is multiplied by before the point is sought; the
-        weights returned are those of the unscaled gradients, with sum 1.
-        None: nothing. ``"l2"``: 1 / its norm. ``"loss"``: 1 / its objective's value.
-        ``"loss+"``: 1 / (value * norm). The last two need
-        ``update(..., values=values)`` and positive values (below 1e-8 they count as
-        1e-8).
+      normalize: factor of each gradient before the point is sought. None: 1.
+        ``"l2"``: 1 / norm. ``"loss"``: 1 / value of the objective. ``"loss+"``:
+        1 / (value * norm). The last two need ``update(..., values=values)`` and
+        positive values; those below 1e-8 count as 1e-8.
 
     Returns:
       A weighting ``(gram (m, m), values (m,) or None) -> weights (m,)`` on the unit
-      simplex. NaN in, NaN out.
+      simplex, which apply to the gradients without factors. NaN in, NaN out.
 
     Raises:
-      ValueError: an unknown `normalize`; or, when called, missing values.
+      ValueError: an unknown `normalize`; when called, missing values.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -46,7 +44,8 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
 
     Source: S. Liu, L. N. Vicente, *The stochastic multi-gradient algorithm for
     multi-objective optimization* (Annals of Operations Research 2021), the subproblem
-    of the multi-gradient; normalisations as in the code of arXiv 2008.13590.
+    of the multi-gradient; normalisations as in O. Sener, V. Koltun, *Multi-task
+    learning as multi-objective optimization* (NeurIPS 2018).
     """
     if normalize not in (None, "l2", "loss", "loss+"):
         raise ValueError(
@@ -73,13 +72,13 @@ def _scales(normalize: str, gram: jax.Array, values: jax.Array | None) -> jax.Ar
         if values is None:
             raise ValueError(
                 f"min_norm(normalize={normalize!r}) divides by the objective values: "
-                "call update(jac, state, params, values=values) with the values of "
+                "call update(jac, state, params, values=values) with the values from "
                 "bopt.value_and_jac."
             )
         if jnp.shape(values) != scale.shape:
             raise ValueError(
                 f"update got values of shape {jnp.shape(values)}; expected "
-                f"{scale.shape}, one an objective."
+                f"{scale.shape}, one per objective."
             )
         scale /= jnp.maximum(jnp.asarray(values).astype(gram.dtype), _SMALLEST_VALUE)
     return scale
@@ -95,12 +94,12 @@ def _min_norm_point(gram: jax.Array) -> jax.Array:
 
 
 def _min_norm_of_two(gram: jax.Array) -> jax.Array:
+    """The closed form for two objectives, (2,)."""
     g00, g01, g11 = gram[0, 0], gram[0, 1], gram[1, 1]
-    # Each weight from its own numerator: w1 is often 1e-6, and 1 - w0 would have
-    # lost it. The comparison is False for NaN, which therefore reaches the weights.
+    # Each weight has its own numerator: w1 is often 1e-6 and would be lost in 1 - w0.
     numerators = jnp.stack([g11 - g01, g00 - g01])
-    # Their sum, not g00 + g11 - 2 * g01: for nearly equal rows it is rounded otherwise,
-    # and the weights would add up to less than 1.
+    # Not g00 + g11 - 2 * g01, whose rounding differs for nearly equal rows: the weights
+    # would add up to less than 1. The comparison is False for NaN, which passes on.
     denominator = numerators.sum()
     equal = denominator <= 0
     weights = numerators / jnp.where(equal, 1, denominator)
