@@ -92,13 +92,7 @@ def normal(p: Point, q: Point) -> float:
     return a / (a + b)
 
 
-def pair(point: Point) -> Weights:
-    """The two weights of a point."""
-    w0, w1 = point.weights
-    return w0, w1
-
-
-def between(w1: float, p: Weights, q: Weights) -> bool:
+def between(w1: float, p: tuple[float, ...], q: tuple[float, ...]) -> bool:
     """True if w1 lies strictly between those of two weights."""
     low, high = sorted((p[1], q[1]))
     return low < w1 < high

@@ -16,12 +16,11 @@ def continuation(
 ) -> Search:
     """Walk along the front in both directions, each network started from the last.
 
-    The first network is trained from scratch. From it, one walk leads to ever larger
+    From the first network, which is trained from scratch, one walk leads to ever larger
     weights of the second objective and one to ever smaller ones. Each training starts
-    from the parameters of the previous one (`Batch.warm_starts`), which it only has to
-    correct: a fraction of the epochs and smaller steps suffice. With steps below the
-    pruning threshold pruned entries stay pruned, so the walk to smaller weights gains
-    accuracy, but no nonzero entries.
+    from the parameters of the previous one (`Batch.warm_starts`), so that a fraction of
+    the epochs and smaller steps suffice. With steps below the pruning threshold pruned
+    entries stay pruned, and the walk to smaller weights gains accuracy only.
 
     Args:
       number: number of trainings; w1 is spaced geometrically in each direction.
@@ -47,8 +46,8 @@ def continuation(
       >>> batch.warm_starts
       ((0.9, 0.1), (0.9, 0.1))
 
-    Source: the predictor-corrector method of C. Hillermeier, *Nonlinear multiobjective
-    optimization* (2001), with the previous network as the prediction.
+    Source: predictor-corrector method of C. Hillermeier, *Nonlinear multiobjective
+    optimization* (2001).
     """
     if number < 1 or not 0 < smallest < start < largest < 1:
         raise ValueError(

@@ -18,14 +18,7 @@ REQUIRED = ("weight_0", "objective_0")
 
 
 def row(point: Point) -> dict[str, Any]:
-    """The values of a point by column, in the order of the columns.
-
-    Example:
-      >>> from bopt.fronts import Point
-      >>> from bopt.fronts.files import row
-      >>> list(row(Point((1.0, 0.0), (0.1, 9.0))))[:4]
-      ['name', 'level', 'weight_0', 'weight_1']
-    """
+    """The values of a point by column, in the order of the columns."""
     return {
         "name": point.name,
         "level": point.level,
@@ -36,14 +29,7 @@ def row(point: Point) -> dict[str, Any]:
 
 
 def csv_text(points: Iterable[Point], header: bool = True) -> str:
-    """Write points as CSV, one line per point; None is empty, floats are exact.
-
-    Example:
-      >>> from bopt.fronts import Point
-      >>> from bopt.fronts.files import csv_text
-      >>> csv_text([Point((1.0, 0.0), (0.1, 9.0), "a", seed=3)], header=False)
-      'a,0,1.0,0.0,0.1,9.0,,,,,,3,,\\n'
-    """
+    """One line per point; None is empty, floats are exact."""
     rows = [row(point) for point in points]
     lines = [_csv_line(own.values()) for own in rows]
     if header and rows:
@@ -52,26 +38,7 @@ def csv_text(points: Iterable[Point], header: bool = True) -> str:
 
 
 def points_of_csv(text: str, required: Sequence[str] = REQUIRED) -> list[Point]:
-    """Read points from CSV text.
-
-    Blank lines, lines that begin with ``#``, a byte-order mark and columns that `Point`
-    does not have are ignored.
-
-    Args:
-      text: a header, and one line per point.
-      required: columns that must be present; see `Front.from_csv`.
-
-    Raises:
-      ValueError: a required column is missing, or a value is not a number; the message
-        names line and column.
-
-    Example:
-      >>> from bopt.fronts.files import points_of_csv
-      >>> points_of_csv("name,weight_0\\na,1.0\\n")
-      Traceback (most recent call last):
-      ValueError: Line 1 has no column objective_0: it is 'name,weight_0'; expected a \
-header with weight_0,objective_0.
-    """
+    """The points of a CSV text, see `Front.from_csv`."""
     records = _csv_records(text)
     where, fields = next(records, ("", []))
     header = [name.strip() for name in fields]
@@ -97,14 +64,7 @@ header with weight_0,objective_0.
 
 
 def json_text(points: Iterable[Point]) -> str:
-    """Write ``{"points": [...]}``, one object per point; NaN and infinity become null.
-
-    Example:
-      >>> from bopt.fronts import Point
-      >>> from bopt.fronts.files import json_text
-      >>> json_text([Point((1.0, 0.0), (float("nan"), 9.0))])[:62]
-      '{"points": [{"weights": [1.0, 0.0], "objectives": [null, 9.0],'
-    """
+    """``{"points": [...]}``, one object per point; NaN and infinity become null."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, tuple):
@@ -120,32 +80,15 @@ def json_text(points: Iterable[Point]) -> str:
 
 
 def points_of_json(text: str) -> list[Point]:
-    """Read points from JSON text.
-
-    Raises:
-      ValueError: the text is not JSON, or not that of a front; the message names the
-        point and the key.
-
-    Example:
-      >>> from bopt.fronts.files import points_of_json
-      >>> text = '{"points": [{"weights": [1, 0], "objectives": [null, 9.0]}]}'
-      >>> points_of_json(text)[0].objectives
-      (nan, 9.0)
-    """
+    """The points of a JSON text, see `Front.from_json`."""
     content = json.loads(text)
     if not isinstance(content, dict) or not isinstance(content.get("points"), list):
-        raise ValueError(
-            'Not a front: the JSON text is no object with "points"; expected '
-            '{"points": [...]}.'
-        )
+        raise ValueError('Not a front; expected {"points": [...]}.')
     points = []
     for number, own in enumerate(content["points"], 1):
         for name in ("weights", "objectives"):
             if not isinstance(own, dict) or not isinstance(own.get(name), list):
-                raise ValueError(
-                    f"Point {number} has no list of {name}; expected an object with "
-                    "the lists weights and objectives."
-                )
+                raise ValueError(f"Point {number} has no list of {name}; expected one.")
         if unknown := own.keys() - set(Point._fields):
             raise ValueError(
                 f"Point {number} has the unknown key {min(unknown)!r}; expected "

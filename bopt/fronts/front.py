@@ -67,11 +67,7 @@ class Front:
         return self.points[index]
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column as floats, (n,); NaN where a point lacks the value.
-
-        Raises:
-          ValueError: unknown column.
-        """
+        """Return a column as floats, (n,); NaN where a point lacks the value."""
         rows = [files.row(point) for point in self.points]
         known = [key for key in (rows[0] if rows else ()) if key != "name"]
         if rows and name not in known:
@@ -90,9 +86,6 @@ class Front:
         Returns:
           A front, sorted by the first column, best first. Points without a finite
           value are left out; the first of points equal in all columns is kept.
-
-        Raises:
-          ValueError: unknown column.
         """
         costs = self._costs(columns or _OBJECTIVES)
         kept = indicators.nondominated(costs)
@@ -102,8 +95,7 @@ class Front:
     def hull(self) -> "Front":
         """Return the points that minimise a weighted sum, sorted by objective_0.
 
-        They are the vertices of the lower left convex hull of (objective_0,
-        objective_1).
+        They are the vertices of the lower left convex hull of the first two objectives.
         """
         front = self.nondominated()
         vertices = indicators.lower_left_hull(front._costs(_OBJECTIVES))
@@ -126,9 +118,8 @@ class Front:
           ImportError: the extra `fronts` is not installed.
           ValueError: unknown column, or another number of references than columns.
 
-        Source: E. Zitzler, L. Thiele, *Multiobjective evolutionary algorithms: a
-        comparative case study and the strength Pareto approach* (IEEE Transactions on
-        Evolutionary Computation 1999).
+        Source: E. Zitzler, L. Thiele, *Multiobjective evolutionary algorithms* (IEEE
+        Transactions on Evolutionary Computation 1999).
         """
         if len(reference) != len(columns):
             raise ValueError(
@@ -140,13 +131,13 @@ class Front:
         return indicators.hypervolume(costs, np.asarray(reference) * signs)
 
     def cheapest(self, *, accuracy: float) -> Point:
-        """Return the point with the fewest nonzero dense weights at some accuracy.
+        """Return the point with the fewest nonzero dense weights at an accuracy.
 
         Args:
           accuracy: the lowest acceptable validation accuracy, 0 to 1.
 
         Raises:
-          ValueError: no point is as accurate; the message names the most accurate one.
+          ValueError: no point is accurate enough; the message names the best one.
         """
         figures = self._nonzeros_and_accuracies()
         fitting = [own for own in figures if own[1] >= accuracy]
@@ -159,13 +150,13 @@ class Front:
         return min(fitting, key=lambda own: (own[0], -own[1]))[2]
 
     def best(self, *, nonzeros: float) -> Point:
-        """Return the point with the highest validation accuracy at some sparsity.
+        """Return the point with the highest validation accuracy at a sparsity.
 
         Args:
           nonzeros: the largest acceptable number of nonzero dense weights.
 
         Raises:
-          ValueError: no point is as sparse; the message names the sparsest one.
+          ValueError: no point is sparse enough; the message names the sparsest one.
         """
         figures = self._nonzeros_and_accuracies()
         fitting = [own for own in figures if own[0] <= nonzeros]
@@ -185,13 +176,6 @@ class Front:
 
         Raises:
           ImportError: the extra `fronts` is not installed.
-
-        Example:
-          >>> from bopt.fronts import Front, Point
-          >>> values = [(0.0, 9.0), (1.0, 2.0), (5.0, 1.0), (9.0, 0.0)]
-          >>> weights = [(1.0, 0.0), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)]
-          >>> Front(map(Point, weights, values)).knees()["chord"].objectives
-          (1.0, 2.0)
         """
         front = self.nondominated()
         weights = np.stack([front.column("weight_0"), front.column("weight_1")], 1)
@@ -206,11 +190,7 @@ class Front:
         return Front(merged.values())
 
     def over_seeds(self) -> list[Spread]:
-        """Compute means and deviations over the random seeds.
-
-        Returns:
-          One `Spread` per combination of weights and epochs, in order of appearance.
-        """
+        """Compute one `Spread` over the seeds per combination of weights and epochs."""
         return spreads(self.points)
 
     def means(self) -> "Front":
@@ -227,13 +207,13 @@ class Front:
     ) -> "Front":
         """Read a front from CSV text.
 
-        Blank lines, lines that begin with ``#``, a byte-order mark and columns that
-        `Point` does not have are ignored.
+        Blank lines, lines that begin with ``#`` and columns that `Point` does not have
+        are ignored.
 
         Args:
           text: a header, and one line per point.
-          required: columns that must be present. If they are figures that `Point`
-            makes optional, they must hold a finite number in each line.
+          required: columns that must be present. Those that are optional in `Point`
+            must then hold a finite number in each line.
 
         Returns:
           A front, empty for a text without points. Without their columns, `weights`
@@ -283,13 +263,9 @@ class Front:
 
     def _costs(self, columns: Sequence[str]) -> np.ndarray:
         """Columns side by side, (n, len(columns)), to be minimised."""
-        return np.stack(
-            [
-                -self.column(name) if _maximised(name) else self.column(name)
-                for name in columns
-            ],
-            axis=1,
-        )
+        signs = [-1.0 if _maximised(name) else 1.0 for name in columns]
+        values = [self.column(name) for name in columns]
+        return np.stack(values, axis=1) * np.array(signs)
 
 
 def _maximised(column: str) -> bool:

@@ -1,11 +1,22 @@
 """Knees, the points of best compromise of a front, by four criteria.
 
-``weight_jump`` looks at the weights alone and finds the point next to the largest gap
-in w0 / w1; with weights spaced geometrically this is the neighbour of the accurate end.
-``chord`` looks at the whole shape and finds the middle of a round front. ``angle``
-looks at neighbours and finds a corner, which may be one of the noise. ``hypervolume``
-prefers points beside wide gaps. On a front with one pronounced corner the last three
-agree.
+``weight_jump``: the point from which w0 / w1 jumps most to the next one with more
+  complexity. It depends on the weights alone; with weights spaced geometrically it is
+  the neighbour of the accurate end.
+``chord``: the point farthest below the straight line between the ends. It depends on
+  the whole shape and is in the middle of a round front.
+``angle``: the point where the front bends most. It depends on neighbours and is a
+  corner, which may be due to noise.
+``hypervolume``: the point that alone dominates most, up to (1.1, 1.1). It prefers
+  points beside wide gaps.
+
+On a front with one pronounced corner the last three agree.
+
+Source: arXiv 2008.13590 (weight_jump; its code takes the difference with a wrap-around
+and so picks an end, which is not reproduced); I. Das, *On characterizing the "knee" of
+the Pareto curve based on normal-boundary intersection* (Structural Optimization 1999,
+chord); J. Branke, K. Deb, H. Dierolf, M. Osswald, *Finding knees in multi-objective
+optimization* (PPSN 2004, angle).
 """
 
 import numpy as np
@@ -16,41 +27,10 @@ _ROUNDING = 1e-9  # scores of points on a straight line, which has no knee
 
 
 def knees(objectives: np.ndarray, weights: np.ndarray) -> dict[str, int]:
-    """Find the knees of a front of two objectives.
+    """Criterion -> row of the knee; a criterion without a knee is left out.
 
-    The objectives are scaled to [0, 1] between the ends of the front, which are never
-    knees themselves.
-
-    Args:
-      objectives: (n, 2) non-dominated points, sorted by the first column.
-      weights: (n, 2) weights of the objectives for which they were found.
-
-    Returns:
-      Criterion -> row of the knee. A criterion without a knee is left out; fewer than
-      three points have none.
-
-      ``weight_jump``: the point from which w0 / w1 jumps most to the next one with more
-      complexity. The code of arXiv 2008.13590 takes the difference with a wrap-around,
-      which picks an end; that is not reproduced.
-      ``chord``: the farthest below the straight line between the ends.
-      ``angle``: where the front bends most.
-      ``hypervolume``: the point that alone dominates most, up to (1.1, 1.1).
-
-    Raises:
-      ImportError: the extra `fronts` is not installed.
-
-    Example:
-      >>> import numpy as np
-      >>> from bopt.fronts.knees import knees
-      >>> objectives = np.array([(0.0, 9.0), (1.0, 2.0), (5.0, 1.0), (9.0, 0.0)])
-      >>> weights = np.array([(1.0, 0.0), (0.9, 0.1), (0.6, 0.4), (0.5, 0.5)])
-      >>> knees(objectives, weights)["chord"]
-      1
-
-    Source: arXiv 2008.13590 and its code (weight_jump); I. Das, *On characterizing the
-    "knee" of the Pareto curve based on normal-boundary intersection* (Structural
-    Optimization 1999, chord); J. Branke, K. Deb, H. Dierolf, M. Osswald, *Finding knees
-    in multi-objective optimization* (PPSN 2004, angle).
+    The objectives (n, 2) are non-dominated and sorted by the first column. They are
+    scaled to [0, 1] between the ends of the front, which are never knees.
     """
     if len(objectives) < 3:
         return {}

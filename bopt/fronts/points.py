@@ -84,11 +84,7 @@ def spreads(points: Iterable[Point]) -> list[Spread]:
     for point in points:
         groups.setdefault((point.weights, point.epochs), []).append(point)
     return [
-        Spread(
-            len(group),
-            _apply(group, statistics.fmean),
-            _apply(group, _deviation),
-        )
+        Spread(len(group), _apply(group, statistics.fmean), _apply(group, _deviation))
         for group in groups.values()
     ]
 

@@ -1,9 +1,9 @@
 """Searches of a Pareto front, which propose the weights to train next.
 
 A search is a function ``(front, key) -> Batch`` without state: its proposal depends on
-the points, in any order, and on the key alone. A search that was stopped therefore
-resumes from its points, and several searches can share them. Points that differ in
-their random seeds only count as one, their mean.
+the points, in any order, and on the key alone. So a stopped search resumes from its
+points, and several searches can share them. Points that differ in their random seeds
+only count as one, their mean.
 
 A search that looks between points proposes no weights within 1 per cent (in w1 / w0)
 of weights already tried, where a training would only show noise. Each search ends for
@@ -91,23 +91,20 @@ def bisection(
     """Propose weights halfway between those of neighbours on the hull of the front.
 
     If the point halfway is no vertex of the hull, because it diverged, overfits or is
-    as dead as a neighbour, a quarter and three quarters of the way are tried before the
-    interval is given up. The starts stay neighbours of the hull's ends even if other
-    points dominate them: a network trained without l1 norm overfits and is often
-    dominated on validation data, yet the most accurate networks have weights close to
-    its own.
+    as dead as a neighbour, a quarter and three quarters of the way are tried, too. The
+    starts stay neighbours of the hull's ends even if other points dominate them: a
+    network trained without l1 norm is often dominated on validation data, yet the most
+    accurate networks have weights close to its own.
 
     Args:
-      starts: two points (w0, w1) of the unit simplex, which are trained first and
-        between which all others lie.
+      starts: two weights (w0, w1), which are trained first and enclose all others.
       spacing: ``"geometric"``: halfway in log(w1 / w0), where weights below
         `smallest`, such as the 0 of (1, 0), count as `smallest`. ``"arithmetic"``:
         halfway in w1, as in the paper, whose weights combine directions.
       smallest: the smallest weight that is proposed, apart from the starts.
 
     Returns:
-      A search that proposes the starts, then at most one training per pair of
-      neighbours and batch.
+      A search that proposes the starts, then batches of one training per interval.
 
     Raises:
       ValueError: starts off the unit simplex, or not two different ones; an unknown
@@ -121,8 +118,8 @@ def bisection(
       >>> [round(w1, 5) for _, w1 in batch.weights]
       [0.0003]
 
-    Source: M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr (arXiv 2008.13590),
-    section 5; geometric spacing, quarters and lasting starts are additions.
+    Source: arXiv 2008.13590, section 5; geometric spacing, quarters and lasting starts
+    are additions.
     """
     first = _weights.two_starts("bisection", starts)
     low, high = sorted(first, key=lambda pair: pair[1])
@@ -132,7 +129,7 @@ def bisection(
         )
     _weights.check_smallest("bisection", smallest, first)
 
-    def candidates(p: Weights, q: Weights) -> Iterator[float]:
+    def candidates(p: tuple[float, ...], q: tuple[float, ...]) -> Iterator[float]:
         for share in (0.5, 0.25, 0.75):
             if spacing == "arithmetic":
                 w1 = p[1] + share * (q[1] - p[1])
@@ -147,7 +144,7 @@ def bisection(
         points = _weights.means(front)
         if missing := _weights.untried(first, points):
             return Batch(missing)
-        hull = [_weights.pair(point) for point in points.hull()]
+        hull = [point.weights for point in points.hull()]
         if not hull:
             return Batch((), "all trainings diverged")
         intervals = (candidates(p, q) for p, q in pairwise([low, *hull, high]))
@@ -163,14 +160,12 @@ def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
     """Propose the normals of the segments between neighbours on the hull.
 
     The weighted sum with a segment's normal is equal at both ends, so a training finds
-    a point below the segment, or there is none and the segment is finished. With exact
-    trainings this finds all vertices of the hull between the starts, except those that
-    need weights within 1 per cent of others. The weights are in units of the
-    objectives: they suit a weighted sum of objectives, not of directions.
+    a point below the segment, or there is none. Exact trainings find all vertices of
+    the hull between the starts, except those that need weights within 1 per cent of
+    others. The weights suit a weighted sum of objectives, not of directions.
 
     Args:
-      starts: two points (w0, w1) of the unit simplex, which are trained first and
-        between which all others lie.
+      starts: two weights (w0, w1), which are trained first and enclose all others.
 
     Returns:
       A search that proposes the starts, then the normal of each unfinished segment.
@@ -210,13 +205,11 @@ def stochastic_dichotomic(
     """Dichotomic search that continues with random weights where normals fail.
 
     No training is exact, so there may be points below a segment whose normal found
-    none. Random weights between those of its ends, uniform in log(w1 / w0), are then
-    tried, until `draws` trainings between them, the normal included, have failed to
-    become vertices of the hull.
+    none. Random weights between its ends, uniform in log(w1 / w0), are then tried,
+    until `draws` of its trainings, the normal included, are no vertices of the hull.
 
     Args:
-      starts: two points (w0, w1) of the unit simplex, which are trained first and
-        between which all others lie.
+      starts: two weights (w0, w1), which are trained first and enclose all others.
       smallest: the smallest random weight; normals may be smaller.
       draws: number of failures after which a segment is given up.
 
@@ -234,14 +227,11 @@ def stochastic_dichotomic(
       >>> points = Point((1.0, 0.0), (0.0, 99.0)), Point((0.9, 0.1), (1.0, 0.0))
       >>> failed = Point((0.99, 0.01), (2.0, 99.0))
       >>> search, key = stochastic_dichotomic(), jax.random.key(0)
-      >>> search(Front(points), key).weights
-      ((0.99, 0.01),)
       >>> ((w0, w1),) = search(Front([*points, failed]), key).weights
       >>> 3e-5 < w1 < 0.1
       True
 
-    Source: arXiv 2008.13590, section 5, after Y. P. Aneja, K. P. K. Nair, *Bicriteria
-    transportation problem*, Management Science 25 (1979).
+    Source: arXiv 2008.13590, section 5.
     """
     first = _weights.two_starts("stochastic_dichotomic", starts)
     _weights.check_smallest("stochastic_dichotomic", smallest, first)
@@ -260,7 +250,7 @@ def stochastic_dichotomic(
 
         def candidates(number: int, p: Point, q: Point) -> Iterator[float]:
             yield _weights.normal(p, q)
-            ends = _weights.pair(p), _weights.pair(q)
+            ends = p.weights, q.weights
             if sum(_weights.between(w1, *ends) for _, w1 in failed) < draws:
                 yield from draw(jax.random.fold_in(key, number), *ends)
 
@@ -272,7 +262,7 @@ def stochastic_dichotomic(
             "between them find nothing better",
         )
 
-    def draw(key: jax.Array, p: Weights, q: Weights) -> list[float]:
+    def draw(key: jax.Array, p: tuple[float, ...], q: tuple[float, ...]) -> list[float]:
         a, b = (_weights.log_ratio(pair, smallest) for pair in (p, q))
         # float32, so that the draw does not depend on whether x64 is enabled.
         shares = jax.random.uniform(key, (_CANDIDATES,), jnp.float32).tolist()
@@ -294,7 +284,7 @@ def _no_segments(starts: tuple[Weights, ...], points: Front) -> Batch | None:
     hull = points.hull()
     if not hull:
         return Batch((), "all trainings diverged")
-    if len(hull) == 1:
-        single = f"a single point, of weights {hull[0].weights}, is left: the others"
-        return Batch((), f"{single} diverged, or are better in no objective")
-    return None
+    if len(hull) > 1:
+        return None
+    single = f"a single point, of weights {hull[0].weights}, is left: the others"
+    return Batch((), f"{single} diverged, or are better in no objective")
