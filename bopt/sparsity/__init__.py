@@ -1,4 +1,4 @@
-"""What is left of pruned parameters; `bopt.sparsity.export` stores it small."""
+"""Sparsity of parameters; compact forms of them are in `bopt.sparsity.export`."""
 
 from bopt.sparsity.counts import Count, Report, report
 

@@ -1,11 +1,10 @@
-"""Files of named arrays and a header, without pickle: what `export` writes its forms
-into."""
+"""Files of named arrays and a text header, without pickle."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # of jax; gives NumPy the names of its narrow floats
+import ml_dtypes  # a dependency of jax; registers its narrow floats with NumPy
 import numpy as np
 
 _HEADER = "bopt"
@@ -14,11 +13,7 @@ Read = Callable[[Path], tuple[Mapping[str, np.ndarray], str]]
 
 
 def array_format(path: str | Path) -> tuple[Write, Read]:
-    """How a file of this name is written and read.
-
-    Raises:
-      ValueError: another ending than .npz and .safetensors.
-    """
+    """Functions that write and read a file, by the ending of its name."""
     match ending := Path(path).suffix:
         case ".npz":
             return _write_npz, _read_npz
@@ -27,16 +22,17 @@ def array_format(path: str | Path) -> tuple[Write, Read]:
     raise ValueError(f"{path} ends in '{ending}'; expected .npz or .safetensors.")
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
-    """As bytes, if NumPy's own format does not know the type."""
+def storable(array: np.ndarray) -> np.ndarray:
+    """The array, as unsigned integers if NumPy's file format lacks the dtype."""
+    array = np.ascontiguousarray(array)
     narrow = not array.dtype.isbuiltin and hasattr(ml_dtypes, array.dtype.name)
     return array.view(f"u{array.dtype.itemsize}") if narrow else array
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    plain: dict[str, Any] = {name: _plain(array) for name, array in arrays.items()}
-    with open(path, "wb") as file:  # a path would get another ending
-        np.savez_compressed(file, **{_HEADER: np.array(header)}, **plain)
+    named: dict[str, Any] = {_HEADER: np.array(header), **arrays}
+    with open(path, "wb") as file:  # NumPy may change the ending of a path
+        np.savez_compressed(file, **named)
 
 
 def _read_npz(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
@@ -46,8 +42,7 @@ def _read_npz(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
 
 
 def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    plain = {name: _plain(array) for name, array in arrays.items()}
-    _safetensors().save_file(plain, path, {_HEADER: header})
+    _safetensors().save_file(arrays, path, {_HEADER: header})
 
 
 def _read_safetensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
@@ -60,11 +55,12 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
 
 
 def _safetensors() -> Any:
+    """Import safetensors, which is optional."""
     try:
         import safetensors.numpy
     except ImportError as error:
         raise ImportError(
             "Files that end in .safetensors need the package safetensors: "
-            "pip install safetensors. Or choose .npz."
+            "pip install safetensors, or write an .npz file."
         ) from error
     return safetensors.numpy

@@ -1,4 +1,4 @@
-"""How sparse a parameter tree is: counts, shares and bytes."""
+"""Counts, sparsities and bytes of a parameter tree."""
 
 from typing import Any, NamedTuple
 
@@ -9,13 +9,13 @@ from bopt.selections import PyTree, Where, path_name, select
 
 
 class Count(NamedTuple):
-    """What is in a leaf, or in several together.
+    """Counts of one leaf, or of several together.
 
     Attributes:
       entries: number of entries.
-      nonzeros: number of entries that are not 0 (NaN counts).
+      nonzeros: number of entries that are not 0, NaN included.
       l1: sum of absolute values.
-      bytes: size in memory, zeros included: pruning alone makes nothing smaller.
+      bytes: size in memory, zeros included; pruning alone does not reduce it.
 
     Example:
       >>> import bopt
@@ -35,12 +35,12 @@ class Count(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of `report`; its `str` is a table.
+    """The result of `report`; `str` makes it a table.
 
     Attributes:
       layers: path -> `Count` of every selected leaf.
-      dense: all selected leaves together.
-      total: all parameters together.
+      dense: `Count` of all selected leaves together.
+      total: `Count` of all parameters together.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -80,12 +80,11 @@ class Report(NamedTuple):
 
 
 def report(params: PyTree, where: Where = 2) -> Report:
-    """Counts what is left of the parameters, by layer and in all.
+    """Count entries and nonzeros of the parameters, per layer and in total.
 
     Args:
-      params: a pytree of arrays; computed on the host, not for use inside jit.
-      where: a selection (see `bopt.selections`) of what "dense" means; by default
-        leaves of rank 2, the dense kernels.
+      params: a pytree of arrays; counted on the host, not inside jit.
+      where: a selection (see `bopt.selections`) of the leaves that count as dense.
 
     Returns:
       A `Report`.
@@ -115,6 +114,7 @@ def report(params: PyTree, where: Where = 2) -> Report:
 
 
 def _count(leaf: Any) -> Count:
+    """Count one leaf."""
     array = np.asarray(leaf)
     return Count(
         entries=array.size,
@@ -125,5 +125,6 @@ def _count(leaf: Any) -> Count:
 
 
 def _sum(counts: list[Count]) -> Count:
+    """Add counts up."""
     columns = list(zip(*counts, strict=True)) or [(), (), (), ()]
     return Count(*(sum(column) for column in columns))

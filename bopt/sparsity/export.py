@@ -1,10 +1,9 @@
-"""Pruned parameters in the forms in which they can be stored and used.
+"""Compact forms of pruned parameters, and files of them.
 
-Pruning alone makes nothing smaller: a zero takes as many bytes as any other number.
-`masked` packs a kernel into its nonzero entries and a bit for each entry, `csr` into
-SciPy's sparse matrices. `save` and `load` write all of them,
-and plain arrays, to a file, without pickle. What makes a network itself smaller is
-`bopt.models.shrink`.
+Pruning alone makes nothing smaller, because a zero takes as many bytes as any other
+number. `masked` packs a kernel into its nonzero entries and one bit per entry, `csr`
+into a SciPy matrix. `save` and `load` use files without pickle. To make a network
+itself smaller, use `bopt.models.shrink`.
 """
 
 import json
@@ -17,16 +16,16 @@ import numpy as np
 import scipy.sparse
 
 from bopt.selections import PyTree, Where, path_name, select
-from bopt.sparsity._array_files import array_format
+from bopt.sparsity._array_files import array_format, storable
 
 
 class Masked(NamedTuple):
-    """A kernel as its nonzero entries and where they are.
+    """Nonzero entries of a kernel, and their positions.
 
     Attributes:
       values: (nonzeros,) in the order of the entries.
-      bits: (ceil(entries / 8),) uint8, a bit an entry: 1 where it is not 0.
-      shape: of the kernel.
+      bits: (ceil(entries / 8),) uint8, one bit per entry: 1 where it is not 0.
+      shape: shape of the kernel.
 
     Example:
       >>> import jax.numpy as jnp
@@ -42,14 +41,14 @@ class Masked(NamedTuple):
 
 
 def masked(params: PyTree, where: Where = 2) -> PyTree:
-    """Packs the selected leaves: nonzero entries, and a bit for each entry.
+    """Pack the selected leaves into their nonzero entries and one bit per entry.
 
     Args:
-      params: nested dictionaries of arrays; computed on the host.
-      where: a selection (see `bopt.selections`); by default the dense kernels.
+      params: nested dictionaries of arrays; packed on the host.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
 
     Returns:
-      The same tree with a `Masked` instead of each selected leaf. `dense` undoes it.
+      The same tree with a `Masked` instead of each selected leaf; `dense` reverts it.
 
     Raises:
       ValueError: the selection matches nothing.
@@ -61,22 +60,23 @@ def masked(params: PyTree, where: Where = 2) -> PyTree:
       array([144], dtype=uint8)
     """
 
-    def pack(leaf: np.ndarray) -> Masked:
+    def pack(path: str, leaf: np.ndarray) -> Masked:
+        del path
         return Masked(leaf[leaf != 0], np.packbits(leaf != 0), leaf.shape)
 
     return _replaced(params, where, pack)
 
 
 def csr(params: PyTree, where: Where = 2) -> PyTree:
-    """Turns the selected kernels into SciPy's compressed sparse rows.
+    """Turn the selected kernels into SciPy's compressed sparse rows.
 
     Args:
-      params: nested dictionaries of arrays; computed on the host.
-      where: a selection (see `bopt.selections`) of matrices; by default the dense
-        kernels.
+      params: nested dictionaries of arrays; converted on the host.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
 
     Returns:
-      The same tree with a `scipy.sparse.csr_array` instead of each selected leaf.
+      The same tree with a `scipy.sparse.csr_array` instead of each selected leaf;
+      `dense` reverts it.
 
     Raises:
       ValueError: the selection matches nothing, or a leaf that is no matrix (named).
@@ -87,15 +87,23 @@ def csr(params: PyTree, where: Where = 2) -> PyTree:
       >>> export.csr({"kernel": jnp.eye(2)})["kernel"].nnz
       2
     """
-    _check_matrices("csr", params, where)
-    return _replaced(params, where, scipy.sparse.csr_array)
+
+    def pack(path: str, leaf: np.ndarray) -> scipy.sparse.csr_array:
+        if leaf.ndim != 2:
+            raise ValueError(
+                f"csr got {path} of shape {leaf.shape}; expected matrices only: choose "
+                "others with where=, or take masked."
+            )
+        return scipy.sparse.csr_array(leaf)
+
+    return _replaced(params, where, pack)
 
 
 def dense(params: PyTree) -> PyTree:
-    """Makes plain arrays of whatever `masked` or `csr` made.
+    """Turn the forms of `masked` and `csr` into plain arrays.
 
     Args:
-      params: nested dictionaries of arrays and of what these functions make of them.
+      params: nested dictionaries of arrays and of these forms.
 
     Returns:
       The same tree of `numpy.ndarray`.
@@ -110,12 +118,10 @@ def dense(params: PyTree) -> PyTree:
     def unpack(leaf: Any) -> np.ndarray:
         match leaf:
             case Masked(values, bits, shape):
-                result = np.zeros(shape, values.dtype)
-                count = result.size
-                result.reshape(-1)[np.unpackbits(bits, count=count).astype(bool)] = (
-                    values
-                )
-                return result
+                array = np.zeros(shape, values.dtype)
+                kept = np.unpackbits(bits, count=array.size).astype(bool)
+                array.reshape(-1)[kept] = values
+                return array
             case scipy.sparse.csr_array():
                 return leaf.toarray()
         return np.asarray(leaf)
@@ -124,11 +130,10 @@ def dense(params: PyTree) -> PyTree:
 
 
 def nbytes(params: PyTree) -> int:
-    """Bytes in memory of all arrays, sparse ones included.
+    """Count the bytes of all arrays in memory.
 
     Args:
-      params: nested dictionaries of arrays and of what `masked` or `csr` make
-        of them.
+      params: nested dictionaries of arrays and of the forms of `masked` and `csr`.
 
     Returns:
       The number of bytes.
@@ -147,18 +152,17 @@ def nbytes(params: PyTree) -> int:
 def save(
     path: str | Path, params: PyTree, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes parameters to a file, without pickle.
+    """Write parameters to a file, without pickle.
 
     Args:
-      path: ends in ``.npz`` (NumPy's, compressed) or ``.safetensors`` (needs the
-        package `safetensors`).
-      params: nested dictionaries of arrays and of what `masked` or `csr` make
-        of them.
-      metadata: texts that are stored with them.
+      path: ends in ``.npz`` (compressed) or ``.safetensors`` (needs the package
+        `safetensors`).
+      params: nested dictionaries of arrays and of the forms of `masked` and `csr`.
+      metadata: texts to store with the parameters.
 
     Raises:
-      ValueError: another ending, or a tree that is not of dictionaries with text keys
-        without ``/`` (the culprit is named).
+      ValueError: another ending, or a tree that does not consist of dictionaries whose
+        keys are texts without ``/``.
       ImportError: a ``.safetensors`` file without the package.
       OSError: the file cannot be written.
 
@@ -182,29 +186,27 @@ def save(
         dtypes = {key: part.dtype.name for key, part in parts.items()}
         forms[name] = {"form": _form(leaf), "shape": list(leaf.shape), "dtypes": dtypes}
         for key, part in parts.items():
-            arrays[f"{name}/{key}"] = np.ascontiguousarray(part)
+            arrays[f"{name}/{key}"] = storable(part)
     header = {"leaves": forms, "metadata": dict(metadata or {})}
     write(Path(path), arrays, json.dumps(header))
 
 
 def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Reads what `save` wrote.
+    """Read a file written by `save`.
 
     Args:
-      path: of the file.
+      path: path of the file.
 
     Returns:
-      The parameters as they were saved, `numpy.ndarray` where they were arrays, and the
-      metadata.
+      The parameters in the forms that were saved (`numpy.ndarray` for plain arrays),
+      and the metadata.
 
     Raises:
-      ValueError: the file is of another ending, damaged, or not of `save`.
+      ValueError: another ending, or a file that is damaged or not written by `save`.
       ImportError: a ``.safetensors`` file without the package.
-      OSError: it cannot be read.
+      OSError: the file cannot be read.
 
     Example:
-      See `save`.
-
       >>> from bopt.sparsity import export
       >>> export.load("network.pickle")
       Traceback (most recent call last):
@@ -224,10 +226,10 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             folder = tree
             for key in folders:
                 folder = folder.setdefault(key, {})
-            folder[last] = _FORMS[leaf["form"]](parts, tuple(leaf["shape"]))
+            folder[last] = _joined(leaf["form"], parts, tuple(leaf["shape"]))
     except (OSError, ImportError):
         raise
-    except Exception as error:  # whatever a damaged file makes its reader raise
+    except Exception as error:  # damaged files make their readers raise any error
         raise ValueError(
             f"{path} is damaged, or was not written by bopt.sparsity.export.save: "
             f"{type(error).__name__}: {error}"
@@ -235,16 +237,8 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     return tree, header["metadata"]
 
 
-_FORMS: dict[str, Callable[[dict[str, Any], tuple[int, ...]], Any]] = {
-    "array": lambda parts, shape: parts["array"].reshape(shape),
-    "masked": lambda parts, shape: Masked(parts["values"], parts["bits"], shape),
-    "csr": lambda parts, shape: scipy.sparse.csr_array(
-        (parts["data"], parts["indices"], parts["indptr"]), shape=shape
-    ),
-}
-
-
 def _form(leaf: Any) -> str:
+    """The name of a leaf's form."""
     match leaf:
         case Masked():
             return "masked"
@@ -254,40 +248,46 @@ def _form(leaf: Any) -> str:
 
 
 def _is_form(leaf: Any) -> bool:
+    """True for a form made of several arrays."""
     return _form(leaf) != "array"
 
 
+# Names of the arrays that each form is made of.
+_PARTS = {"masked": ("values", "bits"), "csr": ("data", "indices", "indptr")}
+
+
 def _parts(leaf: Any) -> dict[str, np.ndarray]:
-    """The arrays that a leaf is made of."""
-    match leaf:
-        case Masked(values, bits, _):
-            return {"values": values, "bits": bits}
-        case scipy.sparse.csr_array():
-            return {"data": leaf.data, "indices": leaf.indices, "indptr": leaf.indptr}
-    return {"array": np.asarray(leaf)}
+    """The arrays of a leaf, by name."""
+    names = _PARTS.get(_form(leaf))
+    if names is None:
+        return {"array": np.asarray(leaf)}
+    return {name: getattr(leaf, name) for name in names}
 
 
-def _replaced(params: PyTree, where: Where, pack: Callable[[Any], Any]) -> PyTree:
-    return jax.tree.map(
-        lambda chosen, leaf: pack(np.asarray(leaf)) if chosen else np.asarray(leaf),
-        select(where, params),
-        params,
-    )
+def _joined(form: str, parts: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """The leaf of given arrays."""
+    match form:
+        case "masked":
+            return Masked(**parts, shape=shape)
+        case "csr":
+            return scipy.sparse.csr_array(tuple(parts.values()), shape=shape)
+    return parts["array"].reshape(shape)
 
 
-def _check_matrices(name: str, params: PyTree, where: Where) -> None:
-    def check(path, chosen, leaf):
-        if chosen and np.ndim(leaf) != 2:
-            raise ValueError(
-                f"{name} got {path_name(path)} of shape {np.shape(leaf)}; expected "
-                "matrices only: choose others with where=, or take masked."
-            )
+def _replaced(
+    params: PyTree, where: Where, pack: Callable[[str, np.ndarray], Any]
+) -> PyTree:
+    """The tree with packed leaves where selected, NumPy arrays elsewhere."""
 
-    jax.tree.map_with_path(check, select(where, params), params)
+    def replace(path, chosen, leaf):
+        leaf = np.asarray(leaf)
+        return pack(path_name(path), leaf) if chosen else leaf
+
+    return jax.tree.map_with_path(replace, select(where, params), params)
 
 
 def _flat(params: PyTree) -> dict[str, Any]:
-    """Path -> leaf, of nested dictionaries."""
+    """Path -> leaf of nested dictionaries."""
     leaves = jax.tree.leaves_with_path(params, is_leaf=_is_form)
     for path, _ in leaves:
         for key in path:
