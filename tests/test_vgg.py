@@ -245,7 +245,7 @@ def test_a_narrow_computation_keeps_float32_around_it():
     "model, size, message",
     [
         (TINY.clone(dropout=(0.1,)), 8, r"dropout=\(0.1,\) for 2 stages; expected one"),
-        (TINY, 3, r"images of shape \(1, 3, 3, 3\); .* at least 4, for 2 stages"),
+        (TINY, 3, r"images of shape \(1, 3, 3, 3\); .* at least 4, because 2 stages"),
     ],
 )
 def test_wrong_input_is_named(model, size, message):

@@ -1,4 +1,4 @@
-"""The networks of the paper, in Flax Linen."""
+"""The networks of the paper in Flax Linen, and chains to use after training."""
 
 from bopt.models.chain import Chain, Size, chain, shrink, size
 from bopt.models.conv import Conv, avg_pool, convolve, max_pool

@@ -1,6 +1,6 @@
-"""A trained LeNet-5 or VGG as a chain of arrays, which can be made smaller.
+"""Chains: trained networks of plain layers, which can be made smaller.
 
-For use after training: batch normalisation is a scale and an offset, dropout is gone.
+In a chain batch normalisation is a scale and an offset, and there is no dropout.
 """
 
 import dataclasses
@@ -19,12 +19,8 @@ from bopt.models.lenet import LeNet5
 from bopt.models.vgg import VGG
 from bopt.sparsity import export
 
-_FUNCTIONS = {
-    "relu": nn.relu,
-    "elu": nn.elu,
-    "avg_pool": avg_pool,
-    "max_pool": max_pool,
-}
+_ACTIVATIONS = {"relu": nn.relu, "elu": nn.elu}
+_FUNCTIONS = {**_ACTIVATIONS, "avg_pool": avg_pool, "max_pool": max_pool}
 
 
 @functools.partial(
@@ -32,14 +28,14 @@ _FUNCTIONS = {
 )
 @dataclasses.dataclass(frozen=True)
 class Chain:
-    """Layers that are applied one after another; a pytree, callable under `jax.jit`.
+    """A sequence of layers; a pytree, callable under `jax.jit`.
 
     Attributes:
-      kinds: of each layer: ``"conv VALID"``, ``"conv SAME"``, ``"dense"`` (with
+      kinds: kind of each layer: ``"conv VALID"``, ``"conv SAME"`` or ``"dense"`` (with
         ``kernel`` and ``bias``), ``"scale"`` (with ``scale`` and ``offset``),
-        ``"flatten"`` (with ``kept``, the positions that the next layer takes, if it
-        does not take all), ``"relu"``, ``"elu"``, ``"avg_pool"``, ``"max_pool"``.
-      params: the arrays of each layer, by name.
+        ``"flatten"`` (with ``kept``, the positions that the next layer takes, if not
+        all), ``"relu"``, ``"elu"``, ``"avg_pool"`` or ``"max_pool"``.
+      params: arrays of each layer, by name.
 
     Example:
       >>> import jax.numpy as jnp
@@ -60,26 +56,25 @@ class Chain:
         return x
 
     def save(self, path: str | Path) -> None:
-        """Writes it to a file, see `bopt.sparsity.export.save`."""
+        """Write the chain to a file, see `bopt.sparsity.export.save`."""
         layers = {str(n): params for n, params in enumerate(self.params) if params}
         export.save(path, layers, {"chain": json.dumps(self.kinds)})
 
     @classmethod
     def load(cls, path: str | Path) -> "Chain":
-        """Reads what `save` wrote; errors as `bopt.sparsity.export.load`."""
+        """Read a file written by `save`; errors as `bopt.sparsity.export.load`."""
         layers, metadata = export.load(path)
         if "chain" not in metadata:
             raise ValueError(
                 f"{path} holds parameters, but no chain; read it with "
                 "bopt.sparsity.export.load."
             )
-        kinds = json.loads(metadata["chain"])
-        return cls(
-            tuple(kinds), tuple(layers.get(str(n), {}) for n in range(len(kinds)))
-        )
+        kinds = tuple(json.loads(metadata["chain"]))
+        return cls(kinds, tuple(layers.get(str(n), {}) for n in range(len(kinds))))
 
 
 def _apply(kind: str, params: dict[str, Any], x: jax.Array) -> jax.Array:
+    """Apply one layer."""
     match kind.split():
         case ["conv", padding]:
             x = convolve(x, params["kernel"], padding)  # pyright: ignore[reportArgumentType]
@@ -87,10 +82,8 @@ def _apply(kind: str, params: dict[str, Any], x: jax.Array) -> jax.Array:
         case ["dense"]:
             return x @ params["kernel"] + params["bias"][None]
         case ["scale"]:
-            scale, offset = (
-                params[name][None, None, None] for name in ("scale", "offset")
-            )
-            return x * scale + offset
+            scale, offset = params["scale"], params["offset"]
+            return x * scale[None, None, None] + offset[None, None, None]
         case ["flatten"]:
             x = x.reshape(len(x), -1)
             return x[:, params["kept"]] if "kept" in params else x
@@ -98,18 +91,17 @@ def _apply(kind: str, params: dict[str, Any], x: jax.Array) -> jax.Array:
 
 
 def chain(model: LeNet5 | VGG, variables: Any) -> Chain:
-    """Lays a trained network out as a chain.
+    """Turn a trained network into a chain.
 
     Args:
       model: a `LeNet5` or a `VGG`, of any size.
-      variables: its collections: ``params`` and, for VGG, ``batch_stats``; computed on
-        the host.
+      variables: collections of the network: ``params`` and, for VGG, ``batch_stats``.
 
     Returns:
       A `Chain` with the same logits to float error, computed in the parameters' dtype.
 
     Raises:
-      TypeError: a network of another kind.
+      TypeError: another kind of network.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -154,7 +146,7 @@ def chain(model: LeNet5 | VGG, variables: Any) -> Chain:
 
 
 def _normalisation(variables: Any, number: int) -> dict[str, np.ndarray]:
-    """Batch normalisation with the stored statistics: a scale and an offset."""
+    """Batch normalisation with the stored statistics, as a scale and an offset."""
     name = f"BatchNorm_{number}"
     params, stats = variables["params"][name], variables["batch_stats"][name]
     scale = params["scale"] / np.sqrt(stats["var"] + VGG.EPSILON)
@@ -162,16 +154,15 @@ def _normalisation(variables: Any, number: int) -> dict[str, np.ndarray]:
 
 
 def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
-    """Removes the units that pruning has left without an input or without an output.
+    """Remove the units (channels, neurons) that pruning left without input or output.
 
-    A unit (a channel, a neuron) without an input has the same value for all images, so
-    its part goes into the next layer's biases: not where a convolution with ``"SAME"``
-    padding comes next, at whose borders zeros take that value's place (unless the value
-    is 0 itself). A unit without an output is left out. Then the kernels are cut.
+    A unit without input has the same value for all images, which moves into the biases
+    of the next layer, unless this is a convolution with ``"SAME"`` padding, at whose
+    borders zeros replace the value. Units without output are removed.
 
     Args:
-      chain: see `bopt.models.chain`; its kernels are arrays.
-      image: (H, W, C) of an image.
+      chain: see `bopt.models.chain`.
+      image: (H, W, C), the shape of an image.
 
     Returns:
       A `Chain` with the same logits to float error. Each layer keeps at least one unit.
@@ -193,7 +184,7 @@ def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
 
 
 def _fold_constants(kinds, params, image) -> None:
-    """Moves what does not depend on the image into biases, and zeros its kernels."""
+    """Move values that do not depend on the image into biases."""
     value = np.full(image[-1], np.nan)  # of each unit; NaN: depends on the image
     shapes = _shapes(kinds, params, image)
     for kind, own, shape in zip(kinds, params, shapes[:-1], strict=True):
@@ -203,9 +194,8 @@ def _fold_constants(kinds, params, image) -> None:
                 foldable = np.isfinite(value) & ((padding != ["SAME"]) | (value == 0))
                 rest = np.where(foldable, value, 0.0)
                 positions = tuple(range(kernel.ndim - 2))
-                own["bias"] = own["bias"] + (rest @ kernel.sum(positions)).astype(
-                    own["bias"].dtype
-                )
+                extra = rest @ kernel.sum(positions)
+                own["bias"] = own["bias"] + extra.astype(own["bias"].dtype)
                 kernel[..., foldable, :] = 0
                 without = ~kernel.any((*positions, kernel.ndim - 2))
                 value = np.where(without, own["bias"], np.nan)
@@ -215,23 +205,21 @@ def _fold_constants(kinds, params, image) -> None:
                 value = np.tile(value, math.prod(shape[:-1]))
                 value = value[own["kept"]] if "kept" in own else value
             case ["relu" | "elu"]:
-                value = np.asarray(_FUNCTIONS[kind](value))
+                value = np.asarray(_ACTIVATIONS[kind](value))
 
 
 def _cut(kinds, params, image) -> None:
-    """Leaves out what no layer takes, from the last layer back to the first."""
+    """Remove units that no later layer takes, from the last layer to the first."""
     shapes = _shapes(kinds, params, image)
-    used: np.ndarray | None = None  # of the units after a layer; None: all
+    used: np.ndarray | None = None  # units that the next layer takes; None: all
     first = next((i for i, own in enumerate(params) if "kernel" in own), len(kinds))
     for number in reversed(range(first, len(kinds))):
         own, shape = params[number], shapes[number]
         match kinds[number].split():
             case ["conv" | "dense", *_]:
                 if used is not None:
-                    own["kernel"], own["bias"] = (
-                        own["kernel"][..., used],
-                        own["bias"][used],
-                    )
+                    own["kernel"] = own["kernel"][..., used]
+                    own["bias"] = own["bias"][used]
                 kernel = own["kernel"]
                 taken = kernel.any((*range(kernel.ndim - 2), kernel.ndim - 1))
                 if number == first:  # an image keeps all its channels
@@ -261,7 +249,7 @@ def _shapes(kinds, params, image) -> list[tuple[int, ...]]:
 
 
 class Size(NamedTuple):
-    """What a chain needs.
+    """Size of a chain.
 
     Attributes:
       parameters: entries of all arrays; of CSR kernels, those that are stored.
@@ -280,12 +268,12 @@ class Size(NamedTuple):
 
 
 def size(chain: Chain, image: tuple[int, int, int]) -> Size:
-    """Counts what a chain needs.
+    """Count the parameters, multiply-adds and bytes of a chain.
 
     Args:
-      chain: see `bopt.models.chain`; its dense kernels may have been turned into
-        SciPy's matrices by `bopt.sparsity.export.csr`.
-      image: (H, W, C) of an image.
+      chain: see `bopt.models.chain`; its dense kernels may be CSR matrices, made by
+        `bopt.sparsity.export.csr`.
+      image: (H, W, C), the shape of an image.
 
     Returns:
       A `Size`.

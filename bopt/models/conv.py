@@ -1,8 +1,7 @@
-"""A convolution that is fast on each platform, with `flax.linen.Conv`'s parameters.
+"""Convolution and pooling that are fast on each platform.
 
-XLA's convolution is right for GPUs and TPUs and slow on CPUs at the sizes of small
-networks; there, the kernel's positions are sliced out of the image and one matrix
-product does the rest.
+XLA's convolution is fast on GPUs and TPUs, but slow on CPUs at the sizes of small
+networks. There, shifted slices of the image and one matrix product replace it.
 """
 
 import functools
@@ -19,17 +18,17 @@ Method = Literal["auto", "library", "patches"]
 
 
 class Conv(nn.Module):
-    """2-d convolution with stride 1 on (B, H, W, C) images, bias included.
+    """2-d convolution with stride 1 and bias, with the parameters of `flax.linen.Conv`.
 
     Attributes:
       features: number of output channels.
       kernel_size: height and width of the kernel.
       padding: ``"VALID"`` or ``"SAME"``.
-      method: ``"library"``: XLA's convolution; ``"patches"``: slices and one matrix
-        product, which stays one under `jax.vmap` over networks, where XLA's becomes a
-        grouped convolution, slow everywhere; ``"auto"``: patches on CPU, library
-        elsewhere, chosen when the program is lowered. Same results to float error.
-      dtype: of the computation; None: that of images and parameters.
+      method: ``"library"``: XLA's convolution, which becomes a grouped one, slow
+        everywhere, under `jax.vmap` over networks; ``"patches"``: slices and one matrix
+        product; ``"auto"``: patches on CPU, library elsewhere, chosen when the program
+        is lowered. Results are equal to float error.
+      dtype: dtype of the computation; None: that of images and parameters.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -52,7 +51,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         images, kernel, bias = promote_dtype(images, kernel, bias, dtype=self.dtype)
-        bias = bias[None, None, None]  # no implicit promotion of ranks
+        bias = bias[None, None, None]  # without implicit rank promotion
         return convolve(images, kernel, self.padding, self.method) + bias
 
 
@@ -62,7 +61,7 @@ def convolve(
     padding: Literal["VALID", "SAME"] = "VALID",
     method: Method = "auto",
 ) -> jax.Array:
-    """Cross-correlation of images with a kernel, stride 1.
+    """Cross-correlate images with a kernel, with stride 1.
 
     Args:
       images: (B, H, W, C_in).
@@ -97,6 +96,7 @@ def convolve(
 
 
 def _library(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    """XLA's convolution."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
         images, kernel, (1, 1), padding, dimension_numbers=dimensions
@@ -104,32 +104,25 @@ def _library(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def _patches(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
+    """Shifted slices and one matrix product."""
     height, width, channels, features = kernel.shape
     if padding == "SAME":
-        around = [(size - 1) // 2 for size in (height, width)]
-        images = jnp.pad(
-            images,
-            [
-                (0, 0),
-                (around[0], height - 1 - around[0]),
-                (around[1], width - 1 - around[1]),
-                (0, 0),
-            ],
-        )
+        rows, columns = [((n - 1) // 2, n // 2) for n in (height, width)]
+        images = jnp.pad(images, [(0, 0), rows, columns, (0, 0)])
     rows, columns = images.shape[1] - height + 1, images.shape[2] - width + 1
     slices = [
         images[:, i : i + rows, j : j + columns]
         for i in range(height)
         for j in range(width)
     ]
-    # A product of two matrices: with the batch's axes kept, half as fast on CPUs.
+    # Two axes only: with the axes of the batch kept, CPUs are half as fast.
     patches = jnp.concatenate(slices, axis=-1).reshape(-1, height * width * channels)
     product = patches @ kernel.reshape(height * width * channels, features)
     return product.reshape(-1, rows, columns, features)
 
 
 def avg_pool(images: jax.Array) -> jax.Array:
-    """Means over 2x2 windows with stride 2; an odd last row or column is dropped.
+    """Average 2x2 windows with stride 2; an odd last row or column is dropped.
 
     Args:
       images: (B, H, W, C).
@@ -147,9 +140,9 @@ def avg_pool(images: jax.Array) -> jax.Array:
 
 
 def max_pool(images: jax.Array) -> jax.Array:
-    """Maxima over 2x2 windows with stride 2; an odd last row or column is dropped.
+    """Maximum of 2x2 windows with stride 2; an odd last row or column is dropped.
 
-    Where entries of a window are equal, they share the gradient.
+    Equal maxima of a window share the gradient.
 
     Args:
       images: (B, H, W, C).
@@ -169,9 +162,10 @@ def max_pool(images: jax.Array) -> jax.Array:
 def _pool(
     join: Callable[[jax.Array, jax.Array], jax.Array], images: jax.Array
 ) -> jax.Array:
+    """Join the four entries of each 2x2 window."""
     batch, height, width, channels = images.shape
     height, width = height // 2, width // 2
-    # Rows first, then columns: on CPUs faster than both axes of the windows at once.
+    # Rows before columns: on CPUs faster than both axes at once.
     pairs = images[:, : 2 * height, : 2 * width].reshape(batch, height, 2, -1)
     rows = join(pairs[:, :, 0], pairs[:, :, 1])
     pairs = rows.reshape(batch, height, width, 2, channels)

@@ -1,4 +1,4 @@
-"""LeNet-5 as the paper uses it for MNIST."""
+"""LeNet-5, the network of the paper for MNIST."""
 
 import jax
 from flax import linen as nn
@@ -9,13 +9,13 @@ from bopt.models.conv import Conv, Method, avg_pool
 class LeNet5(nn.Module):
     """3x3 convolutions with 6 and 16 channels, then dense layers 120, 84 and 10.
 
-    Convolutions are valid, each followed by ReLU and 2x2 average pooling; kernels
-    start Glorot-uniform, biases at zero. On 28x28 images it has 60,074 parameters, of
-    which 58,920 are entries of dense kernels.
+    Convolutions are valid, each followed by ReLU and 2x2 average pooling. Kernels are
+    initialized Glorot-uniformly, biases with zeros. On 28x28 images there are 60,074
+    parameters, of which 58,920 are entries of dense kernels.
 
     Attributes:
       classes: number of outputs.
-      method: how to convolve, see `bopt.models.Conv`.
+      method: method of convolution, see `bopt.models.Conv`.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -33,9 +33,9 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits (B, classes) of images (B, 28, 28, 1) with values in [0, 1].
+        """Return logits (B, classes) of images (B, 28, 28, 1) with values in [0, 1].
 
-        `train` makes no difference; it is there because other networks need it.
+        `train` is ignored; other networks need it.
         """
         del train
         x = images

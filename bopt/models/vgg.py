@@ -1,4 +1,4 @@
-"""A VGG-like network as the paper uses it for CIFAR-10, and larger ones."""
+"""VGG-like networks: that of the paper for CIFAR-10, and larger ones."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -11,33 +11,31 @@ from bopt.models.conv import Conv, Method, max_pool
 
 
 class VGG(nn.Module):
-    """Stages of 3x3 convolutions, each stage closed by pooling, then dense layers.
+    """Stages of 3x3 convolutions, each followed by pooling, then dense layers.
 
-    Convolutions keep the image's size; each is followed by ELU and batch normalisation
-    (Keras' momentum 0.99 and epsilon 1e-3), each stage by 2x2 max pooling and dropout.
-    Kernels start Glorot-uniform, biases at zero. On 32x32x3 images the default, that of
-    the paper, has 308,394 parameters, of which 20,480 are entries of its one dense
-    kernel, and 896 batch statistics.
+    Convolutions keep the size of the image; each is followed by ELU and batch
+    normalisation (momentum 0.99 and epsilon 1e-3, as in Keras), each stage by 2x2 max
+    pooling and dropout. Kernels are initialized Glorot-uniformly, biases with zeros. On
+    32x32x3 images the default, the network of the paper, has 308,394 parameters, of
+    which 20,480 are entries of its dense kernel, and 896 batch statistics.
 
-    VGG-16, for images of 224x224, is ``VGG(stages=((64, 2), (128, 2), (256, 3),
-    (512, 3), (512, 3)), dropout=0.0, dense=(4096, 4096), classes=1000)``, with batch
-    normalisation and ELU instead of ReLU.
+    ``VGG(stages=((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), dropout=0.0,
+    dense=(4096, 4096), classes=1000)`` is VGG-16 for 224x224 images, with batch
+    normalisation, and ELU instead of ReLU.
 
     Attributes:
       stages: (channels, number of convolutions) of each stage.
-      dropout: the share of entries that dropout sets to 0 after each stage; one number
-        for all stages, or one each.
+      dropout: dropout rate after each stage; one number for all stages, or one each.
       dense: sizes of hidden dense layers between the last stage and the logits, each
         followed by ELU and a dropout of one half.
       classes: number of outputs.
-      dtype: of the computation, e.g. `jax.numpy.bfloat16`; parameters, batch
-        statistics, logits and gradients are float32 whatever it is. None: that of
-        images and parameters.
-      method: how to convolve, see `bopt.models.Conv`.
+      dtype: dtype of the computation, e.g. `jax.numpy.bfloat16`; None: that of images
+        and parameters. Parameters, batch statistics, logits and gradients stay float32.
+      method: method of convolution, see `bopt.models.Conv`.
 
     Raises:
-      ValueError: when called, `dropout` with another length than `stages`, or images
-        too small to be halved once a stage.
+      ValueError: when called, `dropout` of another length than `stages`, or images too
+        small to be halved once per stage.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -69,18 +67,18 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Logits (B, classes) of images (B, H, W, C), best of mean 0 and deviation 1.
+        """Return logits (B, classes) of standardized images (B, H, W, C).
 
-        In training, batch statistics are those of the batch and are updated (pass
+        With `train`, the statistics of the batch are used and stored (pass
         ``mutable=["batch_stats"]``), and dropout needs a key (``rngs={"dropout":
-        key}``). Otherwise the stored statistics are used, and nothing is dropped.
+        key}``). Without, the stored statistics are used, and nothing is dropped.
         """
         rates = _rates(self.dropout, self.stages)
         least = 2 ** len(self.stages)
         if min(images.shape[1:3]) < least:
             raise ValueError(
                 f"VGG got images of shape {images.shape}; expected a height and width "
-                f"of at least {least}, for {len(self.stages)} stages halve them."
+                f"of at least {least}, because {len(self.stages)} stages halve them."
             )
         x = images
         for (features, convolutions), rate in zip(self.stages, rates, strict=True):
@@ -109,11 +107,12 @@ class VGG(nn.Module):
 
 
 def _rates(dropout: float | Sequence[float], stages: Sequence[Any]) -> Sequence[float]:
+    """One dropout rate per stage."""
     if isinstance(dropout, int | float):
         return [dropout] * len(stages)
     if len(dropout) != len(stages):
         raise ValueError(
             f"VGG got dropout={tuple(dropout)} for {len(stages)} stages; expected one "
-            "number for all, or one a stage."
+            "number for all, or one per stage."
         )
     return dropout
