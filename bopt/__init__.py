@@ -1,10 +1,13 @@
-"""bopt: training on several objectives at once, and pruning, as Optax transformations.
+"""Multi-objective training and pruning as Optax transformations.
 
     optimizer = optax.chain(bopt.smgd(), optax.adam(1e-3), bopt.prune())
     values, jac = bopt.value_and_jac([loss, bopt.l1])(params, batch)
     updates, state = optimizer.update(jac, state, params, values=values)
 
-The networks of the paper are in `bopt.models` (which needs Flax).
+The networks of the paper are in `bopt.models`, which needs Flax. "The paper" is
+M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse neural
+networks by pruning weights in a multiobjective learning approach*, Computers &
+Operations Research 2022 (arXiv 2008.13590).
 """
 
 from importlib import metadata as _metadata

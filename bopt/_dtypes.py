@@ -1,4 +1,4 @@
-"""The precision in which inner products, sums and comparisons are done."""
+"""Precision of inner products, sums and comparisons."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,11 +7,7 @@ import jax.numpy as jnp
 
 
 def wide_dtype(leaves: Iterable[Any]) -> Any:
-    """float64 where a leaf has it, else float32 (also for bfloat16 and float16).
-
-    Raises:
-      ValueError: a complex leaf.
-    """
+    """float64 if any leaf has it, else float32; raise on a complex leaf."""
     dtypes = {jnp.result_type(leaf) for leaf in leaves}  # float32 unless x64 is on
     for dtype in dtypes:
         if jnp.issubdtype(dtype, jnp.complexfloating):

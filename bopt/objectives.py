@@ -1,4 +1,4 @@
-"""Objectives: their values and their jacobian, and the penalties of the paper.
+"""Values and jacobian of objectives, and the penalties of the paper.
 
 An objective is a scalar function of the parameters, to be minimised. The *jacobian*
 of m objectives is a tree like the parameters whose every leaf has a leading axis of
@@ -20,23 +20,20 @@ Objective = Callable[..., Any]
 def value_and_jac(
     objectives: Objective | Sequence[Objective], has_aux: bool = False
 ) -> Callable[..., Any]:
-    """Values and jacobian of several objectives, as `jax.value_and_grad` for one.
+    """Create a function that computes values and jacobian of several objectives.
 
-    There are two forms, with the same result:
-
-    * a **sequence** of scalar functions, each called with ``(params, *args)``: one
-      reverse pass each. The right form for objectives that share no computation,
-      such as a data loss and a penalty on the parameters: the network's backward
-      pass runs once;
-    * **one function** that returns a vector of shape (m,): `jax.jacrev`, that is one
-      forward pass and m pullbacks. The right form for objectives that share a
-      network, such as the losses of several tasks.
+    There are two forms, with the same result. A **sequence** of scalar functions, each
+    called with ``(params, *args)``, takes one reverse pass per function. It suits
+    objectives that share no computation, such as a data loss and a penalty, because the
+    network's backward pass runs once. **One function** that returns a vector (m,) takes
+    one forward pass and m pullbacks (`jax.jacrev`). It suits objectives that share a
+    network, such as the losses of several tasks.
 
     Args:
       objectives: a sequence of m scalar functions, or one function returning (m,)
-        values. Differentiated in their first argument.
-      has_aux: the one function, or the *first* of the sequence, returns
-        ``(values, aux)``; the others return scalars.
+        values. They are differentiated with respect to their first argument.
+      has_aux: if True, the one function, or the *first* of the sequence, returns
+        ``(values, aux)``.
 
     Returns:
       A function ``(params, *args, **kwargs) -> (values, jac)``, or
@@ -58,9 +55,8 @@ def value_and_jac(
       >>> print(jac["w"][0], jac["w"][1])
       [[ 4. -4.]] [[ 1. -1.]]
 
-    Source: the multi-gradient of S. Liu, L. N. Vicente, *The stochastic
-    multi-gradient algorithm for multi-objective optimization*, Annals of Operations
-    Research 2021.
+    Source: S. Liu, L. N. Vicente, *The stochastic multi-gradient algorithm for
+    multi-objective optimization* (Annals of Operations Research 2021).
     """
     if callable(objectives):
         return _one_function(objectives, has_aux)
@@ -72,21 +68,18 @@ def value_and_jac(
 
 
 def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
+    """The form with one function that returns a vector."""
+
     def vector(params, *args, **kwargs):
         values, aux = _split_aux(function(params, *args, **kwargs), has_aux, function)
-        # A list or a tuple of scalars is not an array yet.
-        array = jax.tree.structure(values).num_nodes == 1
+        array = jax.tree.structure(values).num_nodes == 1  # no list of scalars
         if not array or jnp.ndim(values) != 1:
-            got = (
-                f"shape {jnp.shape(values)}"
-                if array
-                else f"type {type(values).__name__}"
-            )
+            kind = type(values).__name__
+            got = f"shape {jnp.shape(values)}" if array else f"type {kind}"
             raise ValueError(
                 f"The objectives {_name(function)} returned values of {got}; "
-                "expected an array of shape (m,), one entry an "
-                "objective: stack the scalars with jnp.stack, or pass a sequence of "
-                "scalar functions."
+                "expected an array of shape (m,), one entry per objective: stack the "
+                "scalars with jnp.stack, or pass a sequence of scalar functions."
             )
         return values, (values, aux)
 
@@ -98,12 +91,12 @@ def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
 
 
 def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
-    def scalar(index: int) -> Objective:
+    """The form of a sequence of scalar functions."""
+
+    def scalar(index: int, function: Objective) -> Objective:
         def value(params, *args, **kwargs):
-            function = functions[index]
-            value, aux = _split_aux(
-                function(params, *args, **kwargs), has_aux and index == 0, function
-            )
+            result = function(params, *args, **kwargs)
+            value, aux = _split_aux(result, has_aux and index == 0, function)
             if jnp.ndim(value) != 0:
                 raise ValueError(
                     f"Objective {index} ({_name(function)}) returned a value of shape "
@@ -115,12 +108,11 @@ def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
 
     def value_and_jac_fn(params, *args, **kwargs):
         passes = [
-            jax.value_and_grad(scalar(i), has_aux=True)(params, *args, **kwargs)
-            for i in range(len(functions))
+            jax.value_and_grad(scalar(*pair), has_aux=True)(params, *args, **kwargs)
+            for pair in enumerate(functions)
         ]
-        values = [value for (value, _), _ in passes]
-        dtype = wide_dtype(values)
-        values = jnp.stack([value.astype(dtype) for value in values])
+        dtype = wide_dtype(value for (value, _), _ in passes)
+        values = jnp.stack([value.astype(dtype) for (value, _), _ in passes])
         jac = jax.tree.map(lambda *rows: jnp.stack(rows), *(grad for _, grad in passes))
         (_, aux), _ = passes[0]
         return ((values, aux) if has_aux else values), jac
@@ -129,6 +121,7 @@ def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
 
 
 def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, Any]:
+    """(value, aux) of an objective's result; aux is None without has_aux."""
     if not has_aux:
         return result, None
     if not isinstance(result, tuple) or len(result) != 2:
@@ -140,27 +133,27 @@ def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, An
 
 
 def _name(function: Objective) -> str:
+    """The name of a function in messages."""
     return getattr(function, "__name__", None) or repr(function)
 
 
 def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 0.0) -> jax.Array:
-    """Sum of absolute values of the selected leaves: the paper's complexity.
+    """Sum of absolute values of the selected leaves, the complexity of the paper.
 
-    An objective as it stands: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient
-    is sign(w), and `at_zero` where w is 0, which after pruning is almost everywhere.
+    It is an objective: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient is
+    sign(w), and `at_zero` where w is 0, which after pruning is almost everywhere.
 
-    The choice matters where weights are taken from norms. With 0 the squared norm of
-    the gradient is the number of nonzeros: it falls as weights are pruned, which gives
-    the l1 norm more weight, which prunes more. With ``weigh_by="directions"`` nothing
-    stops that before the network is dead; with 1 the norm stays what it is.
+    `at_zero` matters when weights follow from norms. With 0 the gradient shortens as
+    entries are pruned, so the l1 norm gets more weight and prunes more; with
+    ``weigh_by="directions"`` nothing stops this before the network is dead. With 1 the
+    norm is constant.
 
     Args:
       params: a pytree of arrays.
       *args: ignored (the batch, which every objective is called with).
-      where: a selection (see `bopt.selections`); by default leaves of rank 2, the
-        dense kernels.
-      at_zero: the derivative at 0, in [-1, 1], all of which are subgradients. 0 is
-        that of the paper's code, 1 that of `jax.numpy.abs`.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
+      at_zero: the derivative at 0, a subgradient in [-1, 1]: 0 as in the paper's code,
+        1 as in `jax.numpy.abs`.
 
     Returns:
       A scalar, accumulated in float32 or the parameters' dtype if that is wider.
@@ -174,15 +167,13 @@ def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 0.0) -> ja
       >>> print(bopt.l1(params), bopt.l1(params, where="*"))
       4.0 9.0
 
-    Source: M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse
-    neural networks by pruning weights in a multiobjective learning approach*
-    (arXiv 2008.13590), section 3.
+    Source: arXiv 2008.13590, section 3.
     """
     del args
     if not -1 <= at_zero <= 1:
         raise ValueError(
-            f"l1 got at_zero={at_zero}; expected a subgradient of |w| at "
-            "0, from -1 to 1."
+            f"l1 got at_zero={at_zero}; expected a subgradient of |w| at 0, from -1 to "
+            "1."
         )
 
     def magnitude(leaf):
@@ -193,15 +184,15 @@ def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 0.0) -> ja
 
 
 def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
-    """Sum of squares of the selected leaves (Keras' ``l2``; no root, no half).
+    """Sum of squares of the selected leaves, without root or half, as in Keras.
 
-    Sums of penalties are plain sums: the original's "l1 dense + l2 conv" is
+    Penalties can be added: the "l1 dense + l2 conv" of the paper's code is
     ``lambda params, *_: bopt.l1(params, where=2) + bopt.l2(params, where=4)``.
 
     Args:
       params: a pytree of arrays.
       *args: ignored (the batch, which every objective is called with).
-      where: a selection (see `bopt.selections`); by default leaves of rank 2.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
 
     Returns:
       A scalar, accumulated in float32 or the parameters' dtype if that is wider.
@@ -220,6 +211,7 @@ def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
 
 
 def _sum_over(function: Callable[[jax.Array], jax.Array], params: PyTree, where: Where):
+    """Sum of a function over the entries of the selected leaves."""
     leaves = [jnp.asarray(leaf) for leaf in selected_leaves(where, params)]
     wide = wide_dtype(leaves)
     return sum(

@@ -1,10 +1,10 @@
-"""Ready-made multi-gradient optimizers: MAdam and MRMSprop.
+"""The multi-gradient optimizers MAdam and MRMSprop.
 
-Where Keras, which the paper's code is written in, and Optax differ, these follow
-Optax: Adam's epsilon is added after bias correction, AMSGrad's maximum is taken of
-bias-corrected moments, and momentum (in ``chain(smgd(), optax.sgd(lr, 0.9))``, the SMGD
-of the paper) keeps the learning rate outside its buffer. MRMSprop has its epsilon
-outside the root, as Keras.
+Where Keras, the library of the paper's code, and Optax differ, these follow Optax:
+Adam's epsilon is added after bias correction, AMSGrad takes the maximum of
+bias-corrected moments, and momentum (``chain(smgd(), optax.sgd(lr, 0.9))``, the SMGD of
+the paper) keeps the learning rate outside its buffer. MRMSprop has its epsilon outside
+the root, as in Keras.
 """
 
 import optax
@@ -25,7 +25,7 @@ def madam(
     num_objectives: int = 2,
     weigh_by: WeighBy = "gradients",
 ) -> optax.GradientTransformationExtraArgs:
-    """MAdam: each objective's gradient has Adam moments of its own, then they combine.
+    """MAdam: Adam with moments of its own for each objective's gradient.
 
     Args:
       learning_rate: a float or a schedule over the steps.
@@ -36,13 +36,14 @@ def madam(
       weighting: see `bopt.smgd`; `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
       weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`. Raw
-        gradients give an l1 norm weights of 1e-4 to 1e-6, which prune little; the
-        directions balance the two without tuning, but only with
-        ``bopt.l1(..., at_zero=1)``: see there.
+        gradients give an l1 norm weights of 1e-4 to 1e-6, which prune little.
+        Directions balance the two without tuning, but need
+        ``bopt.l1(..., at_zero=1)``, see there.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` from a jacobian to updates. Under
-      `optax.inject_hyperparams` name `weighting`, `num_objectives` in `static_args`.
+      An `optax.GradientTransformationExtraArgs` that turns a jacobian into updates.
+      Under `optax.inject_hyperparams`, name `weighting` and `num_objectives` in
+      `static_args`.
 
     Raises:
       ValueError: as `bopt.smgd`.
@@ -59,17 +60,16 @@ def madam(
       >>> print((updates["w"] * 1000).round())
       [[-100.  -60.]]
 
-    Source: MAdam of M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr (arXiv
-    2008.13590); Adam of D. P. Kingma, J. Ba (arXiv 1412.6980).
+    Source: MAdam of arXiv 2008.13590; Adam of D. P. Kingma, J. Ba (arXiv 1412.6980).
     """
     scale = optax.scale_by_amsgrad if amsgrad else optax.scale_by_adam
-    return _preconditioned(
-        scale(b1=b1, b2=b2, eps=eps),
-        learning_rate,
+    link = smgd(
         weighting,
-        num_objectives,
-        weigh_by,
+        num_objectives=num_objectives,
+        precondition=scale(b1=b1, b2=b2, eps=eps),
+        weigh_by=weigh_by,
     )
+    return optax.chain(link, optax.scale_by_learning_rate(learning_rate))
 
 
 def mrmsprop(
@@ -81,7 +81,7 @@ def mrmsprop(
     num_objectives: int = 2,
     weigh_by: WeighBy = "gradients",
 ) -> optax.GradientTransformationExtraArgs:
-    """MRMSprop: each objective's gradient has RMSprop moments of its own.
+    """MRMSprop: RMSprop with moments of its own for each objective's gradient.
 
     Args:
       learning_rate: a float or a schedule over the steps.
@@ -92,8 +92,7 @@ def mrmsprop(
       weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` from a jacobian to updates. Under
-      `optax.inject_hyperparams` name `weighting`, `num_objectives` in `static_args`.
+      As `madam`.
 
     Raises:
       ValueError: as `bopt.smgd`.
@@ -107,25 +106,13 @@ def mrmsprop(
       >>> print(abs(updates["w"]).round(4))
       [[0.3162 0.    ]]
 
-    Source: MRMSProp of M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr (arXiv
-    2008.13590); RMSprop of T. Tieleman, G. Hinton (2012, lecture 6.5).
+    Source: MRMSProp of arXiv 2008.13590; RMSprop of T. Tieleman, G. Hinton (2012,
+    lecture 6.5).
     """
-    return _preconditioned(
-        optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False),
-        learning_rate,
+    link = smgd(
         weighting,
-        num_objectives,
-        weigh_by,
+        num_objectives=num_objectives,
+        precondition=optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False),
+        weigh_by=weigh_by,
     )
-
-
-def _preconditioned(precondition, learning_rate, weighting, num_objectives, weigh_by):
-    return optax.chain(
-        smgd(
-            weighting,
-            num_objectives=num_objectives,
-            precondition=precondition,
-            weigh_by=weigh_by,
-        ),
-        optax.scale_by_learning_rate(learning_rate),
-    )
+    return optax.chain(link, optax.scale_by_learning_rate(learning_rate))

@@ -1,4 +1,4 @@
-"""Intra-training pruning: small entries become exact zeros after every batch."""
+"""Pruning during training: entries become exact zeros, by threshold or by number."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeGuard
@@ -17,10 +17,10 @@ class PruneState(NamedTuple):
     """State of `prune` and `prune_to`.
 
     Attributes:
-      mask: a tree like the parameters: a boolean array a pruned leaf, True = kept;
-        `optax.MaskedNode` for the leaves that are not pruned. Unlike the static masks
-        of `optax.masked`, these change as training goes on. Read them from any chain
-        with ``optax.tree.get(state, "PruneState").mask``.
+      mask: a tree like the parameters: a boolean array per selected leaf, True = kept;
+        `optax.MaskedNode` for the other leaves. Unlike the static masks of
+        `optax.masked`, these change during training. Read them from any chain with
+        ``optax.tree.get(state, "PruneState").mask``.
       step: scalar int32, the number of updates so far.
 
     Example:
@@ -42,38 +42,35 @@ def prune(
     start: int = 0,
     stop: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Sets entries to zero that an update leaves at or below a threshold.
+    """Prune entries that an update leaves at or below a threshold.
 
-    The last link of a chain: it rewrites the update to ``-param`` where an entry is
-    pruned, so that the new parameter is exactly 0 whatever momentum the links before
-    it hold. On a pruning step the mask is recomputed as
-    ``not |param + update| <= threshold`` (a NaN is kept, and so is seen); between
-    pruning steps and after `stop` the last mask is held.
+    It is the last link of a chain: the update of a pruned entry becomes ``-param``, so
+    that the new parameter is exactly 0, whatever the momentum of the links before it.
+    On a pruning step the mask is recomputed as ``not |param + update| <= threshold``,
+    which keeps NaN visible; otherwise the last mask is held.
 
-    A pruned entry restarts from 0, so that it comes back only if one step moves it
-    past the threshold: with Adam at a learning rate below `threshold` that hardly
-    ever happens. For the same reason do not select biases, which start at 0.
+    A pruned entry restarts from 0 and comes back only if one step moves it past the
+    threshold, which with Adam at a learning rate below `threshold` hardly ever happens.
+    For the same reason, do not select biases, which start at 0.
 
     Args:
-      threshold: entries with magnitude <= threshold are pruned, in units of the
-        parameters; a float or a schedule over the updates so far.
-      where: a selection (see `bopt.selections`) of the leaves to prune; by default
-        those of rank 2, the dense kernels. The others cost no state.
-      regrow: whether a pruned entry may come back on a later pruning step. If not,
-        masks only shrink.
+      threshold: largest magnitude that is pruned; a float or a schedule over the
+        updates so far.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
+      regrow: if True, a pruned entry may come back on a later pruning step.
       every: steps between two pruning steps.
       start: the first pruning step, counted from 0.
-      stop: the step from which the mask is held; None: never.
+      stop: the step from which the last mask is held; None: never.
 
     Returns:
       An `optax.GradientTransformationExtraArgs` whose ``update`` needs `params`.
-      Under `optax.inject_hyperparams` name `where`, `every`, `start`, `stop` in
+      Under `optax.inject_hyperparams`, name `where`, `every`, `start` and `stop` in
       `static_args`.
 
     Raises:
       ValueError: a negative `threshold` or `start`, `every` below 1, `stop` not after
-        `start`; at init, a selection that matches nothing; when traced, `params`
-        missing or an update of another shape than its parameter (it is named).
+        `start`; at init, a selection that matches nothing; when traced, missing
+        `params`, or an update of another shape than its parameter (named).
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -87,17 +84,15 @@ def prune(
       >>> print(optax.tree.get(state, "PruneState").mask["kernel"])
       [[ True False]]
 
-    Source: "intra-training pruning" of M. Reiners, K. Klamroth, F. Heldmann,
-    M. Stiglmayr (arXiv 2008.13590).
+    Source: "intra-training pruning" of arXiv 2008.13590.
     """
     _check_at_least_0("prune", "threshold", threshold)
-    _check_timing("prune", every, start, stop)
 
     def new_mask(masks, magnitudes, step):
         limit = threshold(step) if callable(threshold) else threshold
 
         def kept(magnitude, mask):
-            # Written so that NaN compares as kept.
+            # Not "magnitude > limit", which would prune NaN.
             above = ~(magnitude <= jnp.asarray(limit).astype(magnitude.dtype))
             return above if regrow else above & mask
 
@@ -116,42 +111,37 @@ def prune_to(
     start: int = 0,
     stop: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Sets the smallest entries to zero, as many as a wanted sparsity needs.
+    """Prune the entries of smallest magnitude, up to a given sparsity.
 
-    Magnitude pruning: like `prune` the last link of a chain, with the same state, but
-    on a pruning step exactly k entries are kept, those of largest
-    ``|param + update|``. Of n entries, k is n less the nearest integer to
-    ``sparsity * n``. Of equal entries the first ones in the tree's order are kept; a
-    NaN counts as largest, and so is seen.
+    Like `prune` it is the last link of a chain and has the same state, but a pruning
+    step keeps exactly the k entries of largest ``|param + update|``: of n entries, n
+    less the nearest integer to ``sparsity * n``. The first of equal entries in the
+    tree's order are kept; NaN counts as largest, so that it stays visible.
 
-    Gradual pruning is a schedule, e.g. `bopt.cubic_sparsity`, with ``every=100`` or so
-    (each pruning step sorts the magnitudes). One-shot pruning of a trained network is a
-    single pruning step, ``start=t, stop=t + 1``, after which the mask is held.
+    For gradual pruning pass a schedule, such as `bopt.cubic_sparsity`, and
+    ``every=100`` or so, because each pruning step sorts the magnitudes. For one-shot
+    pruning of a trained network use a single pruning step: ``start=t, stop=t + 1``.
 
     Args:
-      sparsity: share of the selected entries that become 0, from 0 to 1; a float or a
-        schedule over the updates so far. What a schedule gives, or an array holds, is
-        clipped to that range.
-      where: a selection (see `bopt.selections`) of the leaves to prune; by default
-        those of rank 2, the dense kernels. The others cost no state.
+      sparsity: share of the selected entries to set to 0, from 0 to 1; a float or a
+        schedule over the updates so far. Arrays and the values of schedules are clipped
+        to this range.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
       scope: ``"global"``: the entries of all selected leaves compete; ``"layer"``: each
         leaf gets the sparsity by itself.
-      regrow: whether a pruned entry may come back on a later pruning step. If not,
-        masks only shrink: where more are to be kept than are left, those are.
+      regrow: if True, a pruned entry may come back on a later pruning step. If False,
+        fewer than k entries are kept where fewer are left.
       every: steps between two pruning steps.
       start: the first pruning step, counted from 0.
-      stop: the step from which the mask is held; None: never.
+      stop: the step from which the last mask is held; None: never.
 
     Returns:
-      An `optax.GradientTransformationExtraArgs` with a `PruneState`, whose ``update``
-      needs `params`. Under `optax.inject_hyperparams` name `where`, `scope`, `every`,
-      `start`, `stop` in `static_args`.
+      An `optax.GradientTransformationExtraArgs` whose ``update`` needs `params`.
+      Under `optax.inject_hyperparams`, name `where`, `scope`, `every`, `start` and
+      `stop` in `static_args`.
 
     Raises:
-      ValueError: a `sparsity` outside [0, 1], an unknown `scope`, a negative `start`,
-        `every` below 1, `stop` not after `start`; at init, a selection that matches
-        nothing; when traced, `params` missing or an update of another shape than its
-        parameter (it is named).
+      ValueError: a `sparsity` outside [0, 1] or an unknown `scope`; else as `prune`.
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -172,11 +162,10 @@ def prune_to(
         raise ValueError(f"prune_to got sparsity={sparsity}; expected at most 1.")
     if scope not in ("global", "layer"):
         raise ValueError(f"prune_to got scope={scope!r}; expected 'global' or 'layer'.")
-    _check_timing("prune_to", every, start, stop)
 
     def new_mask(masks, magnitudes, step):
         share = sparsity(step) if callable(sparsity) else sparsity
-        # What may not come back is smaller than all that may be kept.
+        # Entries that may not come back rank below all others.
         flat = [
             jnp.where(mask | regrow, magnitude, -1).ravel()
             for mask, magnitude in zip(masks, magnitudes, strict=True)
@@ -191,9 +180,9 @@ def prune_to(
 
 
 def _largest(magnitudes: jax.Array, share: ArrayLike) -> jax.Array:
-    """True but for the smallest share of entries; of equal ones the first are kept."""
+    """False for the given share of smallest entries; the first of equal ones stay."""
     size = magnitudes.size
-    # A number is rounded here, with all its digits.
+    # NumPy rounds a Python number in float64, JAX in float32.
     numpy = np if _known(share) else jnp
     number = size - numpy.round(numpy.clip(share, 0, 1) * size).astype(int)
     ranked = jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes)
@@ -211,26 +200,21 @@ def _pruning(
     start: int,
     stop: int | None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The transform of a rule: from the selected leaves' masks, the magnitudes of what
-    the update would make of them, and the step, to new masks."""
+    """The transformation of a rule from masks, new magnitudes and step to masks."""
+    _check_timing(name, every, start, stop)
 
     def init_fn(params: PyTree) -> PruneState:
-        mask = jax.tree.map(
-            lambda chosen, leaf: (
-                jnp.ones_like(leaf, dtype=bool) if chosen else optax.MaskedNode()
-            ),
-            select(where, params),
-            params,
-        )
-        return PruneState(mask=mask, step=jnp.zeros((), jnp.int32))
+        def mask(chosen, leaf):
+            return jnp.ones_like(leaf, dtype=bool) if chosen else optax.MaskedNode()
+
+        masks = jax.tree.map(mask, select(where, params), params)
+        return PruneState(mask=masks, step=jnp.zeros((), jnp.int32))
 
     def update_fn(updates, state, params=None, **extra_args):
         del extra_args
         if params is None:
-            raise ValueError(
-                f"{name} rewrites updates from the parameters: call "
-                "update(updates, state, params)."
-            )
+            call = "call update(updates, state, params)"
+            raise ValueError(f"{name} rewrites updates from the parameters: {call}.")
         _check_updates(name, state.mask, updates, params)
         step = state.step
 
@@ -243,16 +227,17 @@ def _pruning(
         def rewrite(mask, update, param):
             if _is_masked(mask):
                 return update
-            # -param must not be rounded to an update of fewer digits.
+            # -param must not be rounded to an update of lower precision.
             same = update.dtype == param.dtype
             dtype = param.dtype if same else wide_dtype([update, param])
             return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
 
-        trees = (state.mask, updates, params)
         masks, structure = jax.tree.flatten(state.mask)
-        magnitudes = jax.tree.map(magnitude, *trees, is_leaf=_is_masked)
-        magnitudes = jax.tree.leaves(magnitudes)
-        if (every, start, stop) == (1, 0, None):  # quicker to compile, and without jit
+        trees = (state.mask, updates, params)
+        magnitudes = jax.tree.leaves(
+            jax.tree.map(magnitude, *trees, is_leaf=_is_masked)
+        )
+        if (every, start, stop) == (1, 0, None):  # faster to compile, and without jit
             masks = new_mask(masks, magnitudes, step)
         else:
             due = (step >= start) & ((step - start) % every == 0)
@@ -269,36 +254,39 @@ def _pruning(
 
 
 def _is_masked(node: Any) -> bool:
+    """True for the place of a leaf without a mask."""
     return isinstance(node, optax.MaskedNode)
 
 
 def _known(value: Any) -> TypeGuard[float]:
-    """Whether it is a number; traced ones cannot be looked at."""
+    """True for a number that can be checked now, unlike a traced array."""
     return isinstance(value, int | float | np.number)
 
 
 def _check_at_least_0(name: str, key: str, value: Any) -> None:
+    """Raise ValueError on a negative number or NaN."""
     if _known(value) and not value >= 0:
         raise ValueError(f"{name} got {key}={value}; expected at least 0.")
 
 
 def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
+    """Raise ValueError unless the pruning steps make sense."""
     if _known(every) and every < 1:
         raise ValueError(f"{name} got every={every}; expected at least 1 step.")
     _check_at_least_0(name, "start", start)
     if _known(stop) and _known(start) and stop <= start:
-        raise ValueError(
-            f"{name} got stop={stop} with start={start}; expected stop > start."
-        )
+        got = f"stop={stop} with start={start}"
+        raise ValueError(f"{name} got {got}; expected stop > start.")
 
 
 def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
+    """Raise ValueError unless each update has the shape of its parameter."""
+
     def check(path, _, update, param):
-        # Leaves that are not pruned are checked too: a jacobian's row axis would
-        # broadcast into the parameters unseen.
+        # All leaves: a jacobian's row axis would broadcast silently into the parameter.
         if _is_masked(update) or jnp.shape(update) == jnp.shape(param):
             return
-        hint = f"{name} goes last in the chain and sees what the parameters will see"
+        hint = f"{name} goes last in the chain, after all links that change updates"
         if jnp.shape(update)[1:] == jnp.shape(param):
             hint = (
                 "this is a jacobian: put bopt.smgd() first in the chain, outside "

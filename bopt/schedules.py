@@ -1,4 +1,4 @@
-"""Schedules of the original's learning rate, and of a sparsity."""
+"""Schedules of learning rates and sparsities that `optax.schedules` lacks."""
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +8,15 @@ import optax
 def logistic_decay(
     init_value: float, epochs: int, steps_per_epoch: int = 1
 ) -> optax.Schedule:
-    """The paper's schedule: level for half of the training, then down to a tenth.
+    """Decay to a tenth along a logistic curve, in the second half of the training.
 
-    In epoch e of E (constant within an epoch) the value is
-    ``init_value * (1 - 0.9 * sigmoid((e - 0.75 E) / (0.075 E)))``, and exactly
-    `init_value` in epoch 0.
+    Epoch e of E has ``init_value * (1 - 0.9 * sigmoid((e - 0.75 E) / (0.075 E)))``, and
+    epoch 0 exactly `init_value`.
 
     Args:
       init_value: the value at the start.
       epochs: E, the number of epochs.
-      steps_per_epoch: optimizer steps an epoch.
+      steps_per_epoch: number of optimizer steps per epoch.
 
     Returns:
       A schedule: step -> value.
@@ -48,11 +47,11 @@ def logistic_decay(
 
 
 def time_decay(init_value: float, decay: float) -> optax.Schedule:
-    """The original's time decay, that of Keras: ``init_value / (1 + decay * step)``.
+    """Decay as ``init_value / (1 + decay * step)``.
 
     Args:
       init_value: the value at step 0.
-      decay: decay per step, non-negative; 0: constant.
+      decay: non-negative decay per step.
 
     Returns:
       A schedule: step -> value.
@@ -65,8 +64,7 @@ def time_decay(init_value: float, decay: float) -> optax.Schedule:
       >>> float(bopt.time_decay(1.0, decay=0.5)(2))
       0.5
 
-    Source: the ``decay`` argument of Keras' optimizers, used in the code of arXiv
-    2008.13590.
+    Source: the argument ``decay`` of Keras' optimizers.
     """
     if decay < 0:
         raise ValueError(f"time_decay got decay={decay}; expected at least 0.")
@@ -84,17 +82,16 @@ def cubic_sparsity(
     init_value: float = 0.0,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """A sparsity that rises fast at first, when there is much to prune, then slowly.
+    """Raise a sparsity fast at first, then ever more slowly; for `bopt.prune_to`.
 
-    At step t after `transition_begin`, of T = `transition_steps`, it is
-    ``end_value + (init_value - end_value) * (1 - t / T) ** 3``; before, `init_value`,
-    and afterwards `end_value`. For `bopt.prune_to`.
+    It is ``end_value + (init_value - end_value) * (1 - t / T) ** 3``, t steps after
+    `transition_begin` and until t = T = `transition_steps`.
 
     Args:
       end_value: the sparsity at the end, 0 to 1.
-      transition_steps: T, over how many steps it rises.
+      transition_steps: T, the number of steps of the rise.
       init_value: the sparsity at the start, 0 to 1.
-      transition_begin: the step at which it starts to rise.
+      transition_begin: the first step of the rise.
 
     Returns:
       A schedule: step -> sparsity, an `optax.polynomial_schedule` of power 3.
@@ -108,8 +105,7 @@ def cubic_sparsity(
       >>> [round(float(schedule(step)), 3) for step in (0, 50, 100, 200)]
       [0.0, 0.7, 0.8, 0.8]
 
-    Source: M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878),
-    equation 1.
+    Source: M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878), eq. 1.
     """
     if not (0 <= init_value <= 1 and 0 <= end_value <= 1) or transition_steps < 1:
         raise ValueError(

@@ -1,18 +1,17 @@
-"""Which leaves of a parameter tree a penalty, a pruning or a report is about.
+"""Selections: the leaves of a parameter tree that a penalty, pruning or report covers.
 
 Every `where` argument of this library takes the same five kinds of selection:
 
-* an **int**: leaves of that rank. ``2`` is every dense kernel of a Flax, NNX or
+* an **int**: leaves of that rank. ``2`` selects every dense kernel of a Flax, NNX or
   Equinox network, ``4`` every 2-d convolution kernel;
-* a **str**: a path pattern with ``*`` and ``?`` (`fnmatch.fnmatchcase`) over the
-  leaf's path, its keys joined by ``/``, as in ``"params/Dense_*/kernel"``;
-* a **predicate** ``(path, leaf) -> bool`` on the same path and the leaf;
-* a **boolean tree**: one bool for each leaf, or for each subtree (a tree prefix);
+* a **str**: a path pattern with ``*`` and ``?`` (`fnmatch.fnmatchcase`), matched
+  against the keys of a leaf joined by ``/``, as in ``"params/Dense_*/kernel"``;
+* a **predicate** ``(path, leaf) -> bool`` of the same path and the leaf;
+* a **boolean tree**: one bool per leaf or per subtree (a tree prefix);
 * the `union` of several, or the `complement` of one.
 
-Rank misleads where layers are stacked: a `flax.linen.scan` of dense layers has
-kernels of rank 3, attention projections have kernels of rank 3, an embedding table
-has rank 2 and is no kernel at all. Use a path pattern there.
+Rank misleads for stacked layers and attention projections, whose kernels have rank 3,
+and for embeddings, whose tables have rank 2. Use a path pattern there.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ class _Complement:
 
 
 def union(*parts: Where) -> Where:
-    """Selects the leaves that at least one of `parts` selects.
+    """Select the leaves that at least one of `parts` selects.
 
     Args:
       *parts: selections of any kind (see `bopt.selections`).
@@ -47,14 +46,13 @@ def union(*parts: Where) -> Where:
       A selection. Single parts may match nothing, their union may not.
 
     Raises:
-      ValueError: without any part.
+      ValueError: no parts.
 
     Example:
       >>> import bopt, jax.numpy as jnp
-      >>> params = {"conv": jnp.ones((3, 3, 1, 6)), "dense": jnp.ones((4, 2)),
-      ...           "bias": jnp.ones(2)}
-      >>> bopt.select(bopt.union(2, "conv*"), params)
-      {'bias': False, 'conv': True, 'dense': True}
+      >>> params = {"kernel": jnp.ones((4, 2)), "bias": jnp.ones(2), "eps": jnp.ones(2)}
+      >>> bopt.select(bopt.union(2, "b*"), params)
+      {'bias': True, 'eps': False, 'kernel': True}
     """
     if not parts:
         raise ValueError("union() needs at least one selection, got none.")
@@ -62,7 +60,7 @@ def union(*parts: Where) -> Where:
 
 
 def complement(part: Where) -> Where:
-    """Selects the leaves that `part` does not select.
+    """Select the leaves that `part` does not select.
 
     Args:
       part: a selection of any kind (see `bopt.selections`).
@@ -80,14 +78,14 @@ def complement(part: Where) -> Where:
 
 
 def select(where: Where, tree: PyTree) -> PyTree:
-    """Resolves a selection on a tree.
+    """Resolve a selection on a tree.
 
     Args:
       where: a selection of any kind (see `bopt.selections`).
-      tree: a pytree of arrays (or of anything with a shape).
+      tree: a pytree of arrays, or of anything with a shape.
 
     Returns:
-      A tree like `tree` whose leaves are Python bools, True where selected.
+      A tree like `tree` of Python bools, True where selected.
 
     Raises:
       ValueError: the selection matches no leaf of a tree that has leaves, is a
@@ -117,7 +115,7 @@ def select(where: Where, tree: PyTree) -> PyTree:
 
 
 def selected_leaves(where: Where, tree: PyTree) -> list[jax.Array]:
-    """The leaves of `tree` that `where` selects, in the tree's order.
+    """List the selected leaves, in the order of the tree.
 
     Args:
       where: a selection of any kind (see `bopt.selections`).
@@ -140,13 +138,13 @@ def selected_leaves(where: Where, tree: PyTree) -> list[jax.Array]:
 
 
 def path_name(path: tuple[Any, ...]) -> str:
-    """A leaf's path as text: its keys joined by ``/`` (``.`` for a lone leaf).
+    """Join the keys of a leaf's path by ``/``.
 
     Args:
-      path: a key path, as `jax.tree.leaves_with_path` gives it.
+      path: a key path from `jax.tree.leaves_with_path`.
 
     Returns:
-      The text that path patterns match and error messages quote.
+      The text that path patterns match; ``.`` for a tree that is a leaf.
 
     Example:
       >>> import bopt, jax
@@ -158,7 +156,7 @@ def path_name(path: tuple[Any, ...]) -> str:
 
 
 def _resolve(where: Where, tree: PyTree) -> list[bool]:
-    """One bool a leaf; whether any is True is the caller's business."""
+    """One bool per leaf, possibly all False."""
     leaves = jax.tree.leaves_with_path(tree)
     match where:
         case _Union(parts):
@@ -176,6 +174,7 @@ def _resolve(where: Where, tree: PyTree) -> list[bool]:
 
 
 def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
+    """One bool per leaf from a boolean tree or a prefix of one."""
     for path, leaf in jax.tree.leaves_with_path(where):
         if isinstance(leaf, Tracer) or (
             not isinstance(leaf, bool | np.bool_)
@@ -199,4 +198,5 @@ def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
 
 
 def _describe(where: Where) -> str:
+    """A selection in messages."""
     return getattr(where, "__name__", None) or repr(where)

@@ -1,7 +1,8 @@
-"""Stochastic multi-gradient descent: a jacobian in, one direction out."""
+"""Stochastic multi-gradient descent."""
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -17,13 +18,13 @@ WeighBy = Literal["gradients", "directions"]
 
 
 class SmgdState(NamedTuple):
-    """State of `smgd`: what it chose last, and the preconditioners' states.
+    """State of `smgd`.
 
     Attributes:
       weights: (m,) weights of the last step, in float32 or the parameters' dtype if
         that is wider; 1/m each before the first step. Read them from any chain with
         ``optax.tree.get(state, "SmgdState").weights``.
-      inner: a tuple of m states of `precondition`, one an objective; empty without.
+      inner: m states of `precondition`, one per objective; empty without it.
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -43,38 +44,37 @@ def smgd(
     precondition: optax.GradientTransformation | None = None,
     weigh_by: WeighBy = "gradients",
 ) -> optax.GradientTransformationExtraArgs:
-    """Combines the gradients of several objectives into one direction.
+    """Combine the gradients of several objectives into one direction.
 
-    The first link of a chain: its updates are a jacobian, as `bopt.value_and_jac`
-    computes it; what follows (Adam, clipping, decay, a learning rate, `bopt.prune`)
-    sees ordinary updates. Like the aggregators of `optax.experimental.aggregating`,
-    it is no link to be wrapped: `optax.MultiSteps`, `optax.apply_if_finite` and
-    `optax.masked` expect updates shaped like the parameters, so they go *after* it,
+    It is the first link of a chain: its updates are a jacobian (`bopt.value_and_jac`),
+    and the links after it get ordinary updates. `optax.MultiSteps`,
+    `optax.apply_if_finite` and `optax.masked` expect updates shaped like the
+    parameters: wrap a link *after* smgd in them, never smgd itself, as in
     ``chain(smgd(), optax.apply_if_finite(optax.adam(1e-3), 5), prune())``.
     `optax.partition` may hold it, with labels given as a tree.
 
     Args:
-      weighting: from the gram matrix and the objective values to the weights;
+      weighting: computes the weights from the gram matrix and the objective values;
         `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      precondition: a transformation applied to each objective's gradient on its own,
-        with a state of its own, before they are combined. `optax.scale_by_adam()`
-        makes MAdam, `optax.scale_by_rms()` MRMSprop.
-      weigh_by: what the gram matrix is made of: the raw ``"gradients"`` (the paper), or
-        the ``"directions"`` that are combined, after `precondition`.
+      precondition: a transformation of each objective's gradient, with one state per
+        objective, before they are combined. `optax.scale_by_adam()` makes MAdam,
+        `optax.scale_by_rms()` MRMSprop.
+      weigh_by: rows of the gram matrix: the raw ``"gradients"`` (the paper), or the
+        ``"directions"`` that are combined, after `precondition`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`. ``update(jac, state, params=None, *,
       values=None, **extra_args)`` takes a tree whose leaves have shape
-      (m, *leaf.shape) and returns one without the leading axis, dtypes kept; `values`
-      are the (m,) objective values, which some weightings need. Extra arguments are
-      passed on to `precondition`. Under `optax.inject_hyperparams` name `weighting`,
-      `num_objectives`, `precondition` in `static_args`; in
-      `optax.experimental.aggregating.process` it is the aggregator.
+      (m, *leaf.shape) and returns one without the leading axis, dtypes kept. `values`
+      are the (m,) objective values, which some weightings need; extra arguments are
+      passed on to `precondition`. Under `optax.inject_hyperparams`, name `weighting`,
+      `num_objectives` and `precondition` in `static_args`. It is also an aggregator
+      for `optax.experimental.aggregating.process`.
 
     Raises:
       ValueError: an unknown `weigh_by` or a `num_objectives` below 1; when traced, a
-        leaf whose leading axis is not m (it is named), or what the weighting refuses.
+        leaf without a leading axis of length m (named), or as the weighting.
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -98,12 +98,10 @@ def smgd(
         raise ValueError(
             f"smgd got weigh_by={weigh_by!r}; expected 'gradients' or 'directions'."
         )
-    if num_objectives < 1:
-        raise ValueError(
-            f"smgd got num_objectives={num_objectives}; expected at least 1."
-        )
-    weighting = min_norm() if weighting is None else weighting
     m = num_objectives
+    if m < 1:
+        raise ValueError(f"smgd got num_objectives={m}; expected at least 1.")
+    weighting = min_norm() if weighting is None else weighting
     inner = precondition and optax.with_extra_args_support(precondition)
 
     def init_fn(params: PyTree) -> SmgdState:
@@ -119,18 +117,17 @@ def smgd(
         gradients = [jax.tree.map(lambda leaf, i=i: leaf[i], jac) for i in range(m)]
         rows, inner_states = gradients, ()
         if inner is not None:
-            pairs = [
+            pairs = (
                 inner.update(row, inner_state, params, **extra_args)
                 for row, inner_state in zip(gradients, state.inner, strict=True)
-            ]
-            rows = [row for row, _ in pairs]
-            inner_states = tuple(inner_state for _, inner_state in pairs)
+            )
+            rows, inner_states = zip(*pairs, strict=True)
         weighed = gradients if weigh_by == "gradients" else rows
         weights = weighting(_gram(weighed), values)
         if jnp.shape(weights) != (m,):
             raise ValueError(
                 f"The weighting returned weights of shape {jnp.shape(weights)}; "
-                f"expected ({m},), one an objective."
+                f"expected ({m},), one per objective."
             )
         direction = jax.tree.map(lambda *leaves: _combine(weights, leaves), *rows)
         weights = weights.astype(state.weights.dtype)
@@ -139,7 +136,7 @@ def smgd(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _gram(rows: list[PyTree]) -> jax.Array:
+def _gram(rows: Sequence[PyTree]) -> jax.Array:
     """(m, m) inner products of m trees, summed leaf by leaf."""
     dtype = wide_dtype(jax.tree.leaves(rows))
     m = len(rows)
@@ -147,19 +144,19 @@ def _gram(rows: list[PyTree]) -> jax.Array:
 
     def inner(i: int, j: int) -> jax.Array:
         products = (
-            # Full precision: accelerators' default is too coarse for weights of 1e-5.
+            # The default precision of accelerators is too coarse for weights of 1e-5.
             jnp.vdot(a, b, precision=lax.Precision.HIGHEST)
             for a, b in zip(leaves[i], leaves[j], strict=True)
         )
         return sum(products, jnp.zeros((), dtype))
 
     upper = {(i, j): inner(i, j) for i in range(m) for j in range(i, m)}
-    return jnp.stack(
-        [jnp.stack([upper[min(i, j), max(i, j)] for j in range(m)]) for i in range(m)]
-    )
+    full = [[upper[min(i, j), max(i, j)] for j in range(m)] for i in range(m)]
+    return jnp.stack([jnp.stack(row) for row in full])
 
 
 def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
+    """The weighted sum of one leaf's rows."""
     wide = wide_dtype([weights, *leaves])
     terms = (
         weight.astype(wide) * leaf.astype(wide)
@@ -169,7 +166,7 @@ def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
 
 
 def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:
-    """Raises ValueError unless each leaf is one of params with m in front."""
+    """Raise ValueError unless each leaf is a parameter's with a leading axis m."""
     leaves = jax.tree.leaves_with_path(jac)
     shapes: list[Any] = [None] * len(leaves)
     if params is not None and jax.tree.structure(params) == jax.tree.structure(jac):
@@ -179,7 +176,7 @@ def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:
         if got[:1] == (m,) and shape in (None, got[1:]):
             continue
         expected = f"({m}, ...)" if shape is None else f"{(m, *shape)}"
-        hint = "compute the jacobian with bopt.value_and_jac"
+        hint = "compute it with bopt.value_and_jac"
         if got == shape:
             hint = (
                 "this is a gradient, not a jacobian: compute it with "
