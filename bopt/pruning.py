@@ -47,11 +47,9 @@ def prune(
     It is the last link of a chain: the update of a pruned entry becomes ``-param``, so
     that the new parameter is exactly 0, whatever the momentum of the links before it.
     On a pruning step the mask is recomputed as ``not |param + update| <= threshold``,
-    which keeps NaN visible; otherwise the last mask is held.
-
-    A pruned entry restarts from 0 and comes back only if one step moves it past the
-    threshold, which with Adam at a learning rate below `threshold` hardly ever happens.
-    For the same reason, do not select biases, which start at 0.
+    which keeps NaN visible; otherwise the last mask is held. A pruned entry comes back
+    only if one step moves it past the threshold, which with Adam at a learning rate
+    below `threshold` hardly ever happens. Do not select biases: they start at 0.
 
     Args:
       threshold: largest magnitude that is pruned; a float or a schedule over the
@@ -114,9 +112,9 @@ def prune_to(
     """Prune the entries of smallest magnitude, up to a given sparsity.
 
     Like `prune` it is the last link of a chain and has the same state, but a pruning
-    step keeps exactly the k entries of largest ``|param + update|``: of n entries, n
-    less the nearest integer to ``sparsity * n``. The first of equal entries in the
-    tree's order are kept; NaN counts as largest, so that it stays visible.
+    step keeps exactly the k entries of largest ``|param + update|``, where k is their
+    number n less the nearest integer to ``sparsity * n``. The first of equal entries in
+    the tree's order are kept; NaN counts as largest, so that it stays visible.
 
     For gradual pruning pass a schedule, such as `bopt.cubic_sparsity`, and
     ``every=100`` or so, because each pruning step sorts the magnitudes. For one-shot

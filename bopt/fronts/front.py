@@ -107,8 +107,7 @@ class Front:
         """Compute the volume that the points dominate, up to a reference point.
 
         Args:
-          reference: one number per column, in its units: an upper bound, or a lower
-            bound for an accuracy.
+          reference: a bound per column, in its units; for an accuracy a lower one.
           columns: two or more.
 
         Returns:
@@ -216,12 +215,12 @@ class Front:
             must then hold a finite number in each line.
 
         Returns:
-          A front, empty for a text without points. Without their columns, `weights`
-          and `objectives` are empty tuples.
+          A front, empty for a text without points; without columns of their own,
+          `weights` and `objectives` are empty tuples.
 
         Raises:
-          ValueError: a required column is missing, or a value is not a number; the
-            message names line and column.
+          ValueError: a missing column, or a value that is no number; both are named,
+            with their line.
 
         Example:
           >>> from bopt.fronts import Front
@@ -241,8 +240,7 @@ class Front:
         """Read a front from JSON text.
 
         Raises:
-          ValueError: the text is not JSON, or not that of a front; the message names
-            the point and the key.
+          ValueError: not JSON, or not a front; the message names the point and the key.
         """
         return cls(files.points_of_json(text))
 

@@ -10,7 +10,7 @@ class LeNet5(nn.Module):
     """3x3 convolutions with 6 and 16 channels, then dense layers 120, 84 and 10.
 
     Convolutions are valid, each followed by ReLU and 2x2 average pooling. Kernels are
-    initialized Glorot-uniformly, biases with zeros. On 28x28 images there are 60,074
+    initialised Glorot-uniformly, biases with zeros. On 28x28 images there are 60,074
     parameters, of which 58,920 are entries of dense kernels.
 
     Attributes:

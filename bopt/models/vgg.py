@@ -15,7 +15,7 @@ class VGG(nn.Module):
 
     Convolutions keep the size of the image; each is followed by ELU and batch
     normalisation (momentum 0.99 and epsilon 1e-3, as in Keras), each stage by 2x2 max
-    pooling and dropout. Kernels are initialized Glorot-uniformly, biases with zeros. On
+    pooling and dropout. Kernels are initialised Glorot-uniformly, biases with zeros. On
     32x32x3 images the default, the network of the paper, has 308,394 parameters, of
     which 20,480 are entries of its dense kernel, and 896 batch statistics.
 
@@ -67,7 +67,7 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Return logits (B, classes) of standardized images (B, H, W, C).
+        """Return logits (B, classes) of standardised images (B, H, W, C).
 
         With `train`, the statistics of the batch are used and stored (pass
         ``mutable=["batch_stats"]``), and dropout needs a key (``rngs={"dropout":
