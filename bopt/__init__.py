@@ -4,10 +4,9 @@
     values, jac = bopt.value_and_jac([loss, bopt.l1])(params, batch)
     updates, state = optimizer.update(jac, state, params, values=values)
 
-The networks of the paper are in `bopt.models`, which needs Flax. "The paper" is
-M. Reiners, K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse neural
-networks by pruning weights in a multiobjective learning approach*, Computers &
-Operations Research 2022 (arXiv 2008.13590).
+The paper's networks are in `bopt.models`, which needs Flax. The paper: M. Reiners,
+K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse neural networks by pruning
+weights in a multiobjective learning approach*, 2022 (arXiv 2008.13590).
 """
 
 from importlib import metadata as _metadata

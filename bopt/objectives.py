@@ -22,12 +22,11 @@ def value_and_jac(
 ) -> Callable[..., Any]:
     """Create a function that computes values and jacobian of several objectives.
 
-    There are two forms, with the same result. A **sequence** of scalar functions, each
-    called with ``(params, *args)``, takes one reverse pass per function. It suits
-    objectives that share no computation, such as a data loss and a penalty, because the
-    network's backward pass runs once. **One function** that returns a vector (m,) takes
-    one forward pass and m pullbacks (`jax.jacrev`). It suits objectives that share a
-    network, such as the losses of several tasks.
+    There are two forms, with the same result. A **sequence** of scalar functions of
+    ``(params, *args)`` takes one reverse pass each: for objectives that share no
+    computation, such as a data loss and a penalty. **One function** that returns a
+    vector (m,) takes one forward pass and m pullbacks (`jax.jacrev`): for objectives
+    that share a network, such as the losses of several tasks.
 
     Args:
       objectives: a sequence of m scalar functions, or one function returning (m,)
@@ -68,8 +67,6 @@ def value_and_jac(
 
 
 def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
-    """The form with one function that returns a vector."""
-
     def vector(params, *args, **kwargs):
         values, aux = _split_aux(function(params, *args, **kwargs), has_aux, function)
         array = jax.tree.structure(values).num_nodes == 1  # no list of scalars
@@ -91,8 +88,6 @@ def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
 
 
 def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
-    """The form of a sequence of scalar functions."""
-
     def scalar(index: int, function: Objective) -> Objective:
         def value(params, *args, **kwargs):
             result = function(params, *args, **kwargs)
@@ -133,7 +128,6 @@ def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, An
 
 
 def _name(function: Objective) -> str:
-    """The name of a function in messages."""
     return getattr(function, "__name__", None) or repr(function)
 
 

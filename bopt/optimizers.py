@@ -1,10 +1,9 @@
 """The multi-gradient optimizers MAdam and MRMSprop.
 
-Where Keras, the library of the paper's code, and Optax differ, these follow Optax:
-Adam's epsilon is added after bias correction, AMSGrad takes the maximum of
-bias-corrected moments, and momentum (``chain(smgd(), optax.sgd(lr, 0.9))``, the SMGD of
-the paper) keeps the learning rate outside its buffer. MRMSprop has its epsilon outside
-the root, as in Keras.
+Where Keras (the paper's code) and Optax differ, these follow Optax: Adam's epsilon is
+added after bias correction, AMSGrad takes the maximum of bias-corrected moments, and
+momentum (``chain(smgd(), optax.sgd(lr, 0.9))``, the paper's SMGD) keeps the learning
+rate outside its buffer. MRMSprop has its epsilon outside the root, as in Keras.
 """
 
 import optax
@@ -35,10 +34,8 @@ def madam(
       amsgrad: keep the maximum of the second moments.
       weighting: see `bopt.smgd`; `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`. Raw
-        gradients give an l1 norm weights of 1e-4 to 1e-6, which prune little.
-        Directions balance the two without tuning, but need
-        ``bopt.l1(..., at_zero=1)``, see there.
+      weigh_by: ``"gradients"`` (the paper; an l1 norm gets weights of 1e-4 to 1e-6) or
+        ``"directions"`` (balanced, but needs ``bopt.l1(..., at_zero=1)``, see there).
 
     Returns:
       An `optax.GradientTransformationExtraArgs` that turns a jacobian into updates.

@@ -45,11 +45,10 @@ def prune(
     """Prune entries that an update leaves at or below a threshold.
 
     It is the last link of a chain: the update of a pruned entry becomes ``-param``, so
-    that the new parameter is exactly 0, whatever the momentum of the links before it.
-    On a pruning step the mask is recomputed as ``not |param + update| <= threshold``,
-    which keeps NaN visible; otherwise the last mask is held. A pruned entry comes back
-    only if one step moves it past the threshold, which with Adam at a learning rate
-    below `threshold` hardly ever happens. Do not select biases: they start at 0.
+    that the new parameter is exactly 0. On a pruning step the mask is recomputed as
+    ``not |param + update| <= threshold``, which keeps NaN visible; otherwise the last
+    mask is held. A pruned entry comes back only if one step moves it past the
+    threshold, which hardly happens with Adam at a smaller learning rate.
 
     Args:
       threshold: largest magnitude that is pruned; a float or a schedule over the
@@ -116,14 +115,12 @@ def prune_to(
     number n less the nearest integer to ``sparsity * n``. The first of equal entries in
     the tree's order are kept; NaN counts as largest, so that it stays visible.
 
-    For gradual pruning pass a schedule, such as `bopt.cubic_sparsity`, and
-    ``every=100`` or so, because each pruning step sorts the magnitudes. For one-shot
-    pruning of a trained network use a single pruning step: ``start=t, stop=t + 1``.
+    Gradual pruning takes a schedule, such as `bopt.cubic_sparsity`, and ``every=100``
+    or so, because each pruning step sorts; one-shot pruning ``start=t, stop=t + 1``.
 
     Args:
-      sparsity: share of the selected entries to set to 0, from 0 to 1; a float or a
-        schedule over the updates so far. Arrays and the values of schedules are clipped
-        to this range.
+      sparsity: share of the selected entries to set to 0, from 0 to 1; a float, or a
+        schedule over the updates so far, whose values are clipped.
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
       scope: ``"global"``: the entries of all selected leaves compete; ``"layer"``: each
         leaf gets the sparsity by itself.
@@ -252,7 +249,6 @@ def _pruning(
 
 
 def _is_masked(node: Any) -> bool:
-    """True for the place of a leaf without a mask."""
     return isinstance(node, optax.MaskedNode)
 
 
@@ -262,13 +258,11 @@ def _known(value: Any) -> TypeGuard[float]:
 
 
 def _check_at_least_0(name: str, key: str, value: Any) -> None:
-    """Raise ValueError on a negative number or NaN."""
     if _known(value) and not value >= 0:
         raise ValueError(f"{name} got {key}={value}; expected at least 0.")
 
 
 def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
-    """Raise ValueError unless the pruning steps make sense."""
     if _known(every) and every < 1:
         raise ValueError(f"{name} got every={every}; expected at least 1 step.")
     _check_at_least_0(name, "start", start)

@@ -198,5 +198,4 @@ def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
 
 
 def _describe(where: Where) -> str:
-    """A selection in messages."""
     return getattr(where, "__name__", None) or repr(where)

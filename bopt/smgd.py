@@ -47,9 +47,8 @@ def smgd(
     """Combine the gradients of several objectives into one direction.
 
     It is the first link of a chain: its updates are a jacobian (`bopt.value_and_jac`),
-    and the links after it get ordinary updates. `optax.MultiSteps`,
-    `optax.apply_if_finite` and `optax.masked` expect updates shaped like the
-    parameters: wrap a link *after* smgd in them, never smgd itself, as in
+    and the links after it get ordinary updates. Wrap a link *after* smgd in
+    `optax.MultiSteps`, `optax.apply_if_finite` or `optax.masked`, never smgd itself:
     ``chain(smgd(), optax.apply_if_finite(optax.adam(1e-3), 5), prune())``.
     `optax.partition` may hold it, with labels given as a tree.
 
@@ -156,7 +155,6 @@ def _gram(rows: Sequence[PyTree]) -> jax.Array:
 
 
 def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
-    """The weighted sum of one leaf's rows."""
     wide = wide_dtype([weights, *leaves])
     terms = (
         weight.astype(wide) * leaf.astype(wide)

@@ -116,7 +116,6 @@ def from_log_ratio(ratio: float) -> float:
 
 
 def _same(p: tuple[float, ...], q: tuple[float, ...]) -> bool:
-    """True if two weights are equal but for rounding."""
     return all(
         math.isclose(a, b, rel_tol=_SAME, abs_tol=1e-12)
         for a, b in zip(p, q, strict=True)

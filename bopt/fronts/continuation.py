@@ -16,11 +16,10 @@ def continuation(
 ) -> Search:
     """Walk along the front in both directions, each network started from the last.
 
-    From the first network, which is trained from scratch, one walk leads to ever larger
-    weights of the second objective and one to ever smaller ones. Each training starts
-    from the parameters of the previous one (`Batch.warm_starts`), so that a fraction of
-    the epochs and smaller steps suffice. With steps below the pruning threshold pruned
-    entries stay pruned, and the walk to smaller weights gains accuracy only.
+    From the first network, one walk leads to ever larger weights of the second
+    objective and one to ever smaller ones. Each training starts from the parameters of
+    the previous one (`Batch.warm_starts`), so that a fraction of the epochs and smaller
+    steps suffice.
 
     Args:
       number: number of trainings; w1 is spaced geometrically in each direction.
@@ -81,6 +80,5 @@ def continuation(
 
 
 def _walk(start: float, end: float, steps: int) -> list[tuple[float, float]]:
-    """The weights of a walk, starting with those of its first network."""
     w1 = [start * (end / start) ** (step / steps) for step in range(1, steps + 1)]
     return [(1 - w, w) for w in [start, *w1]]

@@ -267,5 +267,4 @@ class Front:
 
 
 def _maximised(column: str) -> bool:
-    """True for accuracies."""
     return column.endswith("_accuracy")

@@ -20,8 +20,7 @@ def geometric(
 ) -> tuple[Weights, ...]:
     """Space weights of a grid geometrically: w1 = 0, then `smallest` to `largest`.
 
-    Equal steps would leave nearly all points at one end of the front, because an l1
-    norm is about a thousand times a cross entropy.
+    Equal steps would leave nearly all points at one end of the front.
 
     Args:
       number: number of weights, at least 2: (1, 0) and the largest.

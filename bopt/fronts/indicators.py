@@ -49,7 +49,6 @@ def contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _moocore():
-    """Import moocore, which is optional."""
     try:
         import moocore
     except ImportError as error:

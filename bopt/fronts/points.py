@@ -24,8 +24,7 @@ class Point(NamedTuple):
 
     Attributes:
       weights: (m,) weights of the objectives, on the unit simplex.
-      objectives: (m,) values on validation data, to be minimised; NaN if the training
-        diverged.
+      objectives: (m,) values on validation data; NaN if the training diverged.
       name: name of the training.
       level: number of batches that its search trained before it.
       seed: random seed.

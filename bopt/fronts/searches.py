@@ -1,13 +1,10 @@
 """Searches of a Pareto front, which propose the weights to train next.
 
 A search is a function ``(front, key) -> Batch`` without state: its proposal depends on
-the points, in any order, and on the key alone. So a stopped search resumes from its
-points, and several searches can share them. Points that differ in their random seeds
-only count as one, their mean.
-
-A search that looks between points proposes no weights within 1 per cent (in w1 / w0)
-of weights already tried, where a training would only show noise. Each search ends for
-this reason, even if every training improves the front.
+the points, in any order, and on the key alone, so that a stopped search resumes from
+its points. Points that differ in their random seeds only count as one, their mean. No
+search proposes weights within 1 per cent (in w1 / w0) of others, which would only show
+noise, so that each one ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -90,11 +87,9 @@ def bisection(
 ) -> Search:
     """Propose weights halfway between those of neighbours on the hull of the front.
 
-    If the point halfway is no vertex of the hull, because it diverged, overfits or is
-    as dead as a neighbour, a quarter and three quarters of the way are tried, too. The
-    starts stay neighbours of the hull's ends even if other points dominate them: a
-    network trained without l1 norm is often dominated on validation data, yet the most
-    accurate networks have weights close to its own.
+    If the point halfway is no vertex of the hull, a quarter and three quarters of the
+    way are tried, too. The starts stay neighbours of the hull's ends even if they are
+    dominated, because the most accurate networks often have weights close to theirs.
 
     Args:
       starts: two weights (w0, w1), which are trained first and enclose all others.
@@ -108,7 +103,7 @@ def bisection(
 
     Raises:
       ValueError: starts off the unit simplex, or not two different ones; an unknown
-        `spacing`; `smallest` not between 0 and the weights of the starts.
+        `spacing`; a `smallest` beyond the starts.
 
     Example:
       >>> import jax
@@ -160,9 +155,8 @@ def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
     """Propose the normals of the segments between neighbours on the hull.
 
     The weighted sum with a segment's normal is equal at both ends, so a training finds
-    a point below the segment, or there is none. Exact trainings find all vertices of
-    the hull between the starts, except those that need weights within 1 per cent of
-    others. The weights suit a weighted sum of objectives, not of directions.
+    a point below the segment, or there is none. The weights suit a weighted sum of
+    objectives, not of directions.
 
     Args:
       starts: two weights (w0, w1), which are trained first and enclose all others.
@@ -273,7 +267,6 @@ def stochastic_dichotomic(
 
 
 def _batch(weights: tuple[Weights, ...], reason: str) -> Batch:
-    """A batch, with a reason if it is empty."""
     return Batch(weights, "" if weights else reason)
 
 

@@ -74,7 +74,6 @@ class Chain:
 
 
 def _apply(kind: str, params: dict[str, Any], x: jax.Array) -> jax.Array:
-    """Apply one layer."""
     match kind.split():
         case ["conv", padding]:
             x = convolve(x, params["kernel"], padding)  # pyright: ignore[reportArgumentType]
@@ -156,9 +155,8 @@ def _normalisation(variables: Any, number: int) -> dict[str, np.ndarray]:
 def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
     """Remove the units (channels, neurons) that pruning left without input or output.
 
-    A unit without input has the same value for all images, which moves into the biases
-    of the next layer, unless this is a convolution with ``"SAME"`` padding, at whose
-    borders zeros replace the value. Units without output are removed.
+    The constant value of a unit without input moves into the biases of the next layer,
+    unless this is a convolution with ``"SAME"`` padding, with zeros at its borders.
 
     Args:
       chain: see `bopt.models.chain`.

@@ -96,7 +96,6 @@ def convolve(
 
 
 def _library(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    """XLA's convolution."""
     dimensions = ("NHWC", "HWIO", "NHWC")
     return lax.conv_general_dilated(
         images, kernel, (1, 1), padding, dimension_numbers=dimensions
@@ -104,7 +103,6 @@ def _library(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
 
 
 def _patches(images: jax.Array, kernel: jax.Array, padding: str) -> jax.Array:
-    """Shifted slices and one matrix product."""
     height, width, channels, features = kernel.shape
     if padding == "SAME":
         rows, columns = [((n - 1) // 2, n // 2) for n in (height, width)]

@@ -19,9 +19,8 @@ class VGG(nn.Module):
     32x32x3 images the default, the network of the paper, has 308,394 parameters, of
     which 20,480 are entries of its dense kernel, and 896 batch statistics.
 
-    ``VGG(stages=((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), dropout=0.0,
-    dense=(4096, 4096), classes=1000)`` is VGG-16 for 224x224 images, with batch
-    normalisation, and ELU instead of ReLU.
+    ``VGG(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 0.0, (4096, 4096), 1000)``
+    is VGG-16 for 224x224 images, with batch normalisation, and ELU instead of ReLU.
 
     Attributes:
       stages: (channels, number of convolutions) of each stage.
@@ -45,10 +44,9 @@ class VGG(nn.Module):
       >>> sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
       308394
       >>> model, images = VGG(stages=[(4, 1)], dropout=0.2), jnp.ones((8, 8, 8, 3))
-      >>> variables = model.init(jax.random.key(0), images)
-      >>> logits, updated = model.apply(
-      ...     variables, images, train=True, mutable=["batch_stats"],
-      ...     rngs={"dropout": jax.random.key(1)})
+      >>> key = jax.random.key(0)
+      >>> logits, updated = model.apply(model.init(key, images), images, train=True,
+      ...                               mutable=["batch_stats"], rngs={"dropout": key})
       >>> logits.shape, list(updated)
       ((8, 10), ['batch_stats'])
 
@@ -107,7 +105,6 @@ class VGG(nn.Module):
 
 
 def _rates(dropout: float | Sequence[float], stages: Sequence[Any]) -> Sequence[float]:
-    """One dropout rate per stage."""
     if isinstance(dropout, int | float):
         return [dropout] * len(stages)
     if len(dropout) != len(stages):

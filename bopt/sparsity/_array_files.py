@@ -55,7 +55,6 @@ def _read_safetensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
 
 
 def _safetensors() -> Any:
-    """Import safetensors, which is optional."""
     try:
         import safetensors.numpy
     except ImportError as error:

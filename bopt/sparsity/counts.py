@@ -114,7 +114,6 @@ def report(params: PyTree, where: Where = 2) -> Report:
 
 
 def _count(leaf: Any) -> Count:
-    """Count one leaf."""
     array = np.asarray(leaf)
     return Count(
         entries=array.size,
@@ -125,6 +124,5 @@ def _count(leaf: Any) -> Count:
 
 
 def _sum(counts: list[Count]) -> Count:
-    """Add counts up."""
     columns = list(zip(*counts, strict=True)) or [(), (), (), ()]
     return Count(*(sum(column) for column in columns))

@@ -238,7 +238,6 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 def _form(leaf: Any) -> str:
-    """The name of a leaf's form."""
     match leaf:
         case Masked():
             return "masked"
@@ -248,7 +247,6 @@ def _form(leaf: Any) -> str:
 
 
 def _is_form(leaf: Any) -> bool:
-    """True for a form made of several arrays."""
     return _form(leaf) != "array"
 
 
@@ -257,7 +255,6 @@ _PARTS = {"masked": ("values", "bits"), "csr": ("data", "indices", "indptr")}
 
 
 def _parts(leaf: Any) -> dict[str, np.ndarray]:
-    """The arrays of a leaf, by name."""
     names = _PARTS.get(_form(leaf))
     if names is None:
         return {"array": np.asarray(leaf)}
@@ -265,7 +262,6 @@ def _parts(leaf: Any) -> dict[str, np.ndarray]:
 
 
 def _joined(form: str, parts: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """The leaf of given arrays."""
     match form:
         case "masked":
             return Masked(**parts, shape=shape)
@@ -287,7 +283,6 @@ def _replaced(
 
 
 def _flat(params: PyTree) -> dict[str, Any]:
-    """Path -> leaf of nested dictionaries."""
     leaves = jax.tree.leaves_with_path(params, is_leaf=_is_form)
     for path, _ in leaves:
         for key in path:

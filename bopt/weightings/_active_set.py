@@ -96,14 +96,12 @@ def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
 
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """a + b rounded, and its exact rounding error."""
     total = a + b
     b_seen = total - a
     return total, (a - (total - b_seen)) + (b - b_seen)
 
 
 def _two_product(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """a * b rounded, and its exact rounding error."""
     (a_high, a_low), (b_high, b_low) = _split(a), _split(b)
     product = a * b
     error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + (

@@ -94,7 +94,6 @@ def _min_norm_point(gram: jax.Array) -> jax.Array:
 
 
 def _min_norm_of_two(gram: jax.Array) -> jax.Array:
-    """The closed form for two objectives, (2,)."""
     g00, g01, g11 = gram[0, 0], gram[0, 1], gram[1, 1]
     # Each weight has its own numerator: w1 is often 1e-6 and would be lost in 1 - w0.
     numerators = jnp.stack([g11 - g01, g00 - g01])
