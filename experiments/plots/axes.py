@@ -1,236 +1,190 @@
-"""The axes of a front's figures: around what is of interest, with one legend."""
+"""Style, axis limits and legends of all figures."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from bopt.fronts import Front
+from bopt.fronts import indicators
+from experiments.errors import RunDirectoryError
 
-# The x and y coordinates of points; NaN where there is none.
-Places = tuple[np.ndarray, np.ndarray]
-
-
-def objectives(front: Front) -> Places:
-    """Places points by their objectives.
-
-    Args:
-      front: the points.
-
-    Returns:
-      The cross entropies, and the l1 norms.
-
-    Example:
-      >>> from bopt.fronts import Front, Point
-      >>> from experiments.plots.axes import objectives
-      >>> [x.tolist() for x in objectives(Front([Point((0.5, 0.5), (0.1, 9.0))]))]
-      [[0.1], [9.0]]
-    """
-    return front.column("objective_0"), front.column("objective_1")
+# Okabe and Ito's colours, which colour-blind readers can distinguish; dashes and
+# markers distinguish the lines in black and white.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "<")
+CROSS_ENTROPY = "Validation cross entropy (nats)"
+L1_NORM = "l1 norm of the dense weights"
+ACCURACY = "Test accuracy (%)"
+DENSE_LEFT = "Dense weights left (nonzero entries)"
+_ACCURACIES = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 100)
 
 
-def chosen(places: Places, where: np.ndarray) -> Places:
-    """Takes some of the points.
-
-    Args:
-      places: the points.
-      where: True for those that are taken.
-
-    Returns:
-      Their places.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.plots.axes import chosen
-      >>> chosen((np.arange(3), np.arange(3)), np.array([False, True, False]))
-      (array([1]), array([1]))
-    """
-    return places[0][where], places[1][where]
+def tidy(axes: Axes) -> None:
+    """Add the grid, and hide the upper and right spines."""
+    axes.grid(True, which="major", linewidth=0.4, alpha=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
-def places_of(pairs: Iterable[tuple[float, float]]) -> Places:
-    """Places points by their coordinates.
+def save(figure: Figure, file: Path) -> Path:
+    """Write a figure as PNG, and create its folder if necessary."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file, dpi=160)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"Cannot write {file}: {error.strerror or error}. Expected a writable "
+            "folder with free space. Draw again with python -m experiments.figures; "
+            "the runs are intact."
+        ) from error
+    return file
+
+
+def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
+    """Select the points that a panel must show: non-dominated, or nearly as accurate.
+
+    Dominated networks near chance would squeeze all others into a corner.
 
     Args:
-      pairs: x and y of each point.
+      accuracy: (n,) from 0 to 1; NaN where unknown.
+      costs: (n, 2), to be minimized: the panel's coordinates.
 
     Returns:
-      Their places.
-
-    Example:
-      >>> from experiments.plots.axes import places_of
-      >>> places_of([(1, 2), (3, 4)])
-      (array([1., 3.]), array([2., 4.]))
-    """
-    x, y = np.reshape(np.asarray([*pairs], float), (-1, 2)).T
-    return x, y
-
-
-def join(*parts: Places) -> Places:
-    """Takes several groups of points as one.
-
-    Args:
-      *parts: the groups, at least one.
-
-    Returns:
-      The places of all, in this order.
-
-    Example:
-      >>> from experiments.plots.axes import join, places_of
-      >>> join(places_of([(1, 2)]), places_of([]), places_of([(3, 4)]))
-      (array([1., 3.]), array([2., 4.]))
-    """
-    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return x, y
-
-
-def near_best(accuracy: np.ndarray) -> np.ndarray:
-    """Finds the networks that a picture must show: all but the far worse.
-
-    Dead networks, near chance, would squash what is of interest into a corner.
-
-    Args:
-      accuracy: (n,) from 0 to 1, NaN where it is not known.
-
-    Returns:
-      (n,) booleans: True where it is at most 5 percentage points below the best, or the
-      network at most twice as often wrong; or everywhere, if no accuracy is known.
+      (n,) booleans: True for non-dominated points, and where the error exceeds the
+      lowest by at most 5 percentage points or a factor of 2.
 
     Example:
       >>> import numpy as np
-      >>> from experiments.plots.axes import near_best
-      >>> near_best(np.array([0.99, 0.95, 0.93, 0.1, np.nan])).tolist()
-      [True, True, False, False, False]
+      >>> from experiments.plots.axes import must_show
+      >>> accuracy = np.array([0.99, 0.95, 0.1, 0.1])
+      >>> must_show(accuracy, np.stack([[9, 2, 3, 1], 1 - accuracy], 1)).tolist()
+      [True, True, False, True]
     """
     error = 1 - accuracy
-    if np.isnan(error).all():
-        return np.ones_like(error, bool)
-    best = np.nanmin(error)
-    return error <= max(best + 0.05, 2 * best)
+    best = np.fmin.reduce(error, initial=np.inf)
+    shown = ~(error > max(best + 0.05, 2 * best))
+    shown[indicators.nondominated(costs)] = True
+    return shown
 
 
-def limit(
-    axes: Axes, places: Places, *, log_x: bool = False, few: bool = False
+def set_limits(
+    axes: Axes,
+    points: np.ndarray,
+    *,
+    log_x: bool = False,
+    accuracy: bool = False,
+    few_ticks: bool = False,
 ) -> None:
-    """Sets the limits of both axes around these points, with a margin.
+    """Fit both axes to points, (n, 2), with a margin.
 
-    An axis is logarithmic where they span more than a decade, and none is 0 or less.
-
-    Args:
-      axes: the panel.
-      places: the points; none: the axes stay as they are.
-      log_x: whether the x axis is logarithmic, too, where they span less.
-      few: whether there is room for few ticks only.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.plots.axes import limit
-      >>> from experiments.plots.style import plt
-      >>> figure, axes = plt.subplots()
-      >>> limit(axes, (np.array([1, 2]), np.array([1, 1_000])))
-      >>> axes.get_xscale(), axes.get_yscale()
-      ('linear', 'log')
-      >>> plt.close(figure)
+    An axis is logarithmic if the positive values span more than a decade (x with
+    `log_x`: always); zeros get a place beside them. A y axis of accuracies in percent
+    is logarithmic in the error instead, if that spans more than a decade.
     """
-    for name, values in zip("xy", places, strict=True):
+    for name, values in zip("xy", points.T, strict=True):
         values = values[np.isfinite(values)]
         if not len(values):
             continue
-        axis = axes.xaxis if name == "x" else axes.yaxis
         low, high = values.min(), values.max()
-        if low <= 0 or not (high > 10 * low or (log_x and name == "x")):
-            margin = 0.07 * (high - low) or 0.005 * abs(high)
-            limits = (low - margin, high + margin) if low or high else (-0.05, 1)
-            axes.set(**{f"{name}lim": limits})
-            if few:
-                axis.set_major_locator(MaxNLocator(4))
-            continue
-        # At least a factor of 5 in all, so that there are at least two ticks.
-        margin = max((high / low) ** 0.07, (5 * low / high) ** 0.5)
-        low, high = low / margin, high * margin
-        axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
-        spread = high / low * (10 if few else 1)
-        steps = (1, 2, 5) if spread < 300 else (1, 3) if spread < 3e4 else (1,)
-        axis.set_major_locator(LogLocator(subs=steps))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
+        positive = values[values > 0]
+        if accuracy and name == "y":
+            if 100 - low > 10 * max(100 - high, 1):
+                _error_axis(axes, low, high)
+            else:
+                _linear_axis(axes, name, low, high, few_ticks)
+        elif len(positive) and ((log_x and name == "x") or high > 10 * positive.min()):
+            _log_axis(axes, name, positive.min(), high, bool(low <= 0), few_ticks)
+        else:
+            _linear_axis(axes, name, low, high, few_ticks)
 
 
-def inside(axes: Axes, places: Places) -> np.ndarray:
-    """Finds the points that a panel shows.
+def _linear_axis(axes: Axes, name: str, low: float, high: float, few: bool) -> None:
+    margin = 0.07 * (high - low) or 0.005 * abs(high)
+    limits = (low - margin, high + margin) if low or high else (-0.05, 1)
+    axes.set(**{f"{name}lim": limits})
+    if few:
+        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(4))
 
-    Args:
-      axes: the panel, its limits set.
-      places: the points.
 
-    Returns:
-      Booleans, one for each point; False where it has no place (NaN).
+def _log_axis(
+    axes: Axes, name: str, low: float, high: float, zero: bool, few: bool
+) -> None:
+    """Logarithmic around `low` > 0 to `high`; with a linear part around 0 if `zero`."""
+    # At least a factor of 5 in all, so that there are at least two ticks.
+    margin = max((high / low) ** 0.07, (5 * low / high) ** 0.5)
+    left, right = low / margin, high * margin
+    if zero:
+        getattr(axes, f"set_{name}scale")("symlog", linthresh=left, linscale=0.2)
+        axes.set(**{f"{name}lim": (-left, right)})
+    else:
+        axes.set(**{f"{name}scale": "log", f"{name}lim": (left, right)})
+    log_ticks(getattr(axes, f"{name}axis"), left, right, zero=zero, few=few)
 
-    Example:
-      >>> import numpy as np
-      >>> from experiments.plots.axes import inside
-      >>> from experiments.plots.style import plt
-      >>> figure, axes = plt.subplots()  # from 0 to 1
-      >>> inside(axes, (np.array([0.5, 2, np.nan]), np.array([0.5, 1, 1]))).tolist()
-      [True, False, False]
-      >>> plt.close(figure)
-    """
+
+def log_ticks(
+    axis: Axis, low: float, high: float, *, zero: bool = False, few: bool = False
+) -> None:
+    """Label a logarithmic axis from `low` to `high`, and at 0, with plain numbers."""
+    spread = high / low * (10 if few else 1)
+    steps = (1, 2, 5) if spread < 300 else (1, 3) if spread < 3e4 else (1,)
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
+    ticks = np.outer(decades, steps).ravel()
+    ticks = ticks[(low <= ticks) & (ticks <= high)]
+    axis.set_major_locator(FixedLocator([0] * zero + [*ticks]))
+    axis.set_minor_locator(FixedLocator([*np.outer(decades, range(1, 10)).ravel()]))
+    axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _error_axis(axes: Axes, low: float, high: float) -> None:
+    """Accuracies in percent, logarithmic in the error plus 0.1."""
+
+    def forward(value):
+        return -np.log10(np.maximum(100.1 - value, 1e-3))
+
+    def inverse(value):
+        return 100.1 - 10.0**-value
+
+    axes.set_yscale("function", functions=(forward, inverse))
+    bottom, top = forward(low), forward(high)
+    margin = 0.05 * (top - bottom)
+    axes.set_ylim(inverse(bottom - margin), inverse(min(top + margin, forward(100.05))))
+    axes.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def inside(axes: Axes, points: np.ndarray) -> np.ndarray:
+    """Select the points, (n, 2), that a panel shows; False for NaN."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    x, y = places
+    x, y = points.T
     return (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
 
 
-def unseen(axes: Axes, places: Places, published: Places | None = None) -> str:
-    """Says how many points a panel does not show.
-
-    Args:
-      axes: the panel, its limits set.
-      places: the points; NaN where a training diverged.
-      published: likewise, points to compare with.
-
-    Returns:
-      Words, or "" if all are shown.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.plots.axes import unseen
-      >>> from experiments.plots.style import plt
-      >>> figure, axes = plt.subplots()  # from 0 to 1
-      >>> unseen(axes, (np.array([0.5, 2, 3, np.nan]), np.array([0.5, 1, 1, np.nan])))
-      'not shown: 2 outside, 1 diverged'
-      >>> plt.close(figure)
-    """
-    if not len(places[0]):
-        return "no point yet"
-    diverged = ~np.isfinite(places[0] + places[1])
+def not_shown(
+    axes: Axes, points: np.ndarray, published: np.ndarray | None = None
+) -> str:
+    """Count the points, (n, 2), that a panel does not show; "" for none."""
+    if not len(points):
+        return "No point yet"
+    diverged = ~np.isfinite(points).all(1)
+    others = np.empty((0, 2)) if published is None else published
     counts = {
-        "outside": (~inside(axes, places) & ~diverged).sum(),
-        "published outside": (~inside(axes, published)).sum() if published else 0,
+        "outside": (~inside(axes, points) & ~diverged).sum(),
+        "published outside": (~inside(axes, others)).sum(),
         "diverged": diverged.sum(),
     }
     words = [f"{number} {what}" for what, number in counts.items() if number]
-    return "not shown: " * bool(words) + ", ".join(words)
+    return "Not shown: " * bool(words) + ", ".join(words)
 
 
 def legend_below(figure: Figure | SubFigure, panels: Iterable[Axes]) -> None:
-    """Gives a figure one legend for all panels, below them, where it hides no point.
+    """Add one legend below all panels, with each label once.
 
-    Args:
-      figure: with constrained layout; or a part of one, an empty strip below them.
-      panels: whose labelled parts are listed, each label once.
-
-    Example:
-      >>> from experiments.plots.axes import legend_below
-      >>> from experiments.plots.style import plt
-      >>> figure, panels = plt.subplots(1, 2, layout="constrained")
-      >>> for axes in panels:
-      ...     _ = axes.plot([1, 2], label="the same")
-      >>> legend_below(figure, panels)
-      >>> [text.get_text() for text in figure.legends[0].texts]
-      ['the same']
-      >>> plt.close(figure)
+    The figure has constrained layout, or is an empty strip below the panels.
     """
     found = {}
     for axes in panels:
