@@ -47,17 +47,23 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
             "metrics.jsonl. Expected a front whose knee is trained in full. Draw it "
             "alone, or resume it."
         )
-    drawn = _front_figures(fronts[0]) if fronts and len(paths) == 1 else {}
+    drawn = front_figures(fronts[0]) if fronts and len(paths) == 1 else {}
     if not untrained:
-        runs = [read(path) for path in paths]
-        data = " / ".join(dict.fromkeys(run.config["dataset_title"] for run in runs))
-        subject = _subject(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
-        named = [(_name(run), run.metrics) for run in runs]
-        drawn |= curves(named, f"{subject} on {data}")
+        drawn |= run_figures(paths)
     return [save(figure, Path(out) / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _front_figures(path: Path) -> dict[str, Figure]:
+def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
+    """Name of a file -> figure of the curves of one run, or of several."""
+    runs = [read(path) for path in paths]
+    data = " / ".join(dict.fromkeys(run.config["dataset_title"] for run in runs))
+    subject = _subject(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
+    named = [(_name(run), run.metrics) for run in runs]
+    return curves(named, f"{subject} on {data}")
+
+
+def front_figures(path: Path) -> dict[str, Figure]:
+    """Name of a file -> figure of a Pareto front and its search."""
     config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
     if not config:
         raise RunDirectoryError(

@@ -132,10 +132,12 @@ def log_ticks(
     spread = high / low * (10 if few else 1)
     steps = (1, 2, 5) if spread < 300 else (1, 3) if spread < 3e4 else (1,)
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
-    ticks = np.outer(decades, steps).ravel()
+    ticks = np.outer(decades, np.array(steps, float)).ravel()
     ticks = ticks[(low <= ticks) & (ticks <= high)]
-    axis.set_major_locator(FixedLocator([0] * zero + [*ticks]))
-    axis.set_minor_locator(FixedLocator([*np.outer(decades, range(1, 10)).ravel()]))
+    axis.set_major_locator(FixedLocator([0] * zero + ticks.tolist()))
+    axis.set_minor_locator(
+        FixedLocator(np.outer(decades, np.arange(1.0, 10)).ravel().tolist())
+    )
     axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -46,7 +46,7 @@ def tradeoff(
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
     figure.suptitle(f"Accuracy against dense weights left: {title}", fontsize=11)
-    x, y, dx, dy = np.reshape([own[1:5] for own in trainings], (-1, 4)).T
+    x, y, dx, dy = np.array([own[1:5] for own in trainings]).reshape(-1, 4).T
     ends, around = np.stack([x, 100 * y], 1), np.stack([dx, 100 * dy], 1)
     lines = {name: _points(front.nondominated()) for name, front in fronts.items()}
     others = _points(published)
@@ -61,7 +61,7 @@ def tradeoff(
     for number, (name, line) in enumerate(lines.items()):
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
         look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
-        axes.plot(*line.T, label=name, lw=1, ms=4, **look)
+        axes.step(*line.T, where="post", label=name, lw=1, ms=4, **look)
     visible = inside(axes, ends)
     for number, own in enumerate(trainings):
         if not visible[number]:

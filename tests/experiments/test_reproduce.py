@@ -13,7 +13,7 @@ from experiments import report, reproduce
 from experiments.config import parse
 from experiments.reproduce import PARTS, Options
 from experiments.runs.directory import read
-from experiments.runs.results import Result
+from experiments.report_tables import Result
 
 RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
 
@@ -55,7 +55,7 @@ def test_the_page_tells_the_runs_of_a_part_apart(name):
         described = dataclasses.asdict(
             reproduce.PROGRAMS[part.program].resolve(config, config.dataset)
         )
-        told.add(Result(run, Path(run), described, {}).options)
+        told.add(Result(run, Path(run), described, {}).description)
     assert len(told) == len(part.runs)
 
 
