@@ -119,7 +119,9 @@ def page(
     for section, own in _sections(runs).items():
         tables = front_tables(own) if section.front else training_tables(own)
         lines += ["", f"## {section.heading}", "", *_provenance(own), *tables]
-        links = [file.relative_to(folder).as_posix() for file in pictures[section]]
+        links = [
+            file.relative_to(folder).as_posix() for file in pictures.get(section, ())
+        ]
         lines += ["", *(f"![{Path(x).stem}: {section.heading}]({x})" for x in links)]
     return lines + _missing(runs, folder) + _notes(folder / "notes.md")
 

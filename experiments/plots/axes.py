@@ -55,7 +55,7 @@ def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
     Returns:
       (n,) booleans: True for non-dominated points, and where the error exceeds the
-      lowest by at most 5 percentage points or a factor of 2.
+      lowest by at most 5 percentage points or a factor of 2; False without costs.
 
     Example:
       >>> import numpy as np
@@ -68,7 +68,7 @@ def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
     best = np.fmin.reduce(error, initial=np.inf)
     shown = ~(error > max(best + 0.05, 2 * best))
     shown[indicators.nondominated(costs)] = True
-    return shown
+    return shown & np.isfinite(costs).all(1)
 
 
 def set_limits(

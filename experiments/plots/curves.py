@@ -52,7 +52,7 @@ def curves(runs: Runs, subject: str) -> dict[str, Figure]:
         if axes.get_yscale() == "log" and name != "weight":
             log_ticks(axes.yaxis, *axes.get_ylim())
         axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         tidy(axes)
         if lines := axes.get_legend_handles_labels()[0]:
             columns = 1 + len(lines) // 5

@@ -1,36 +1,33 @@
-"""Runs to draw, and what is drawn of them, for the tests of the figures."""
+"""Rows and points to draw, and readers of what is drawn."""
 
+import json
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments import figures
-from experiments.runs.directory import RunDirectory
+from bopt.fronts import Front, Point
 
-NAMES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
+CURVES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
+FRONT = ["front.png", "levels.png"]
 LENET = {"Dense_0": 48_000, "Dense_1": 10_080, "Dense_2": 840}
 VGG = {f"Conv_{i}": 864 << min(2 * i, 7) for i in range(6)}
+NAN = float("nan")
 
 
 def row(epoch: int, **changes) -> dict:
-    """A line of the metrics of LeNet-5, as the first version wrote them."""
+    """Row of metrics.jsonl of LeNet-5, with the keys of the first version."""
     falling = 0.8**epoch
     scores = {
-        f"{split}_{name}": value + shift
+        f"{split}_cross_entropy": 2.3 * falling + shift
         for shift, split in enumerate(("train", "validation", "test"))
-        for name, value in (("accuracy", 0), ("cross_entropy", 2.3 * falling))
-    }
-    scores |= {
+    } | {
         f"{split}_accuracy": (1 - falling) * (1 - 0.05 * shift)
         for shift, split in enumerate(("train", "validation", "test"))
     }
-    weights = [1 - 1e-3 * falling, 1e-3 * falling] if epoch else None
     return {
         "epoch": epoch,
-        "weights": weights,
+        "weights": [1 - 1e-3 * falling, 1e-3 * falling] if epoch else None,
         "nonzeros": {name: int(count * falling) for name, count in LENET.items()},
         **scores,
         **changes,
@@ -38,7 +35,7 @@ def row(epoch: int, **changes) -> dict:
 
 
 def vgg_row(epoch: int, *, pruned=False, split=False, **changes) -> dict:
-    """A line of the metrics of VGG."""
+    """Row of metrics.jsonl of VGG, with pruned convolutions or weights per group."""
     left, right = 0.6**epoch, 0.9**epoch if pruned else 1
     weights = [1 - 1e-4 * left, 1e-4 * left]
     groups = {"conv": [1 - 1e-2 * left, 1e-2 * left], "dense": weights}
@@ -51,41 +48,82 @@ def vgg_row(epoch: int, *, pruned=False, split=False, **changes) -> dict:
     return row(epoch, **own | changes)
 
 
-def make(
-    folder: Path, rows, name="run", title="MNIST", optimizer="madam", **config
-) -> Path:
-    """Makes a run directory of these rows; returns its path."""
-    run = RunDirectory.create(str(folder / name), "example")
-    run.write_config({"dataset_title": title, "optimizer": optimizer, **config})
-    (run.path / "metrics.jsonl").touch()
-    for content in rows:
-        run.append_metrics(content)
-    return run.path
+def point(w1: float, level=0, seed=0, **changes) -> Point:
+    """Network trained with weights (1 - w1, w1); these do not dominate each other."""
+    l1 = w1**-0.7 if w1 else 5_000.0
+    accuracy = 0.99 - 2 * w1 - 1e-3 * seed
+    values = {
+        "objectives": (0.04 + 5 * w1 + 1e-3 * seed, l1),
+        "name": f"{w1:g}-{seed}",
+        "nonzero_dense": int(9 * l1),
+        "validation_accuracy": accuracy,
+        "test_accuracy": accuracy - 0.001,
+        "epochs": 10,
+    }
+    return Point((1 - w1, w1), **values | changes, level=level, seed=seed)
 
 
-def draw(out: Path, *paths) -> dict[str, Axes]:
-    """Draws, checks the files, and returns the axes as they were when saved."""
-    saved, close = [], plt.close
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plt, "close", saved.append)
-        files = figures.draw(paths, out)
-    assert [file.name for file in files] == NAMES
-    for file in files:
-        content = file.read_bytes()
-        assert content.startswith(b"\x89PNG\r\n\x1a\n")
-        assert len(content) > 5_000
-        pixels = plt.imread(file)
-        assert pixels.shape == (672, 1024, 4)
-        assert pixels[..., :3].var() > 1e-3  # not blank
-    axes = {file.stem: fig.axes[0] for file, fig in zip(files, saved, strict=True)}
-    for figure in saved:
-        close(figure)
-    return axes
+def dead(w1: float, l1=0.0, left=0, **changes) -> Point:
+    """Network at chance; without weights it is not dominated."""
+    made = point(w1, objectives=(2.3, l1), nonzero_dense=left, test_accuracy=0.11)
+    return made._replace(validation_accuracy=0.1, **changes)
 
 
-def labels(axes: Axes) -> list[str]:
+def diverged(w1: float) -> Point:
+    made = point(w1, objectives=(NAN, NAN), nonzero_dense=None, test_accuracy=None)
+    return made._replace(validation_accuracy=None)
+
+
+def make_run(path: Path, rows, optimizer="madam", **config) -> Path:
+    """Write a run directory of these rows."""
+    path.mkdir(parents=True)
+    config = {"dataset_title": "MNIST", "optimizer": optimizer, **config}
+    (path / "config.json").write_text(json.dumps(config))
+    lines = [json.dumps(row) + "\n" for row in rows]
+    (path / "metrics.jsonl").write_text("".join(lines))
+    return path
+
+
+def make_front(path: Path, points, summary=None, compare=None, **config) -> Path:
+    """Write a run directory of a front without its final training."""
+    path.mkdir(parents=True)
+    known = {"dataset_title": "MNIST", "optimizer": "adam", "search": "grid"}
+    (path / "config.json").write_text(json.dumps(known | {"model": "lenet5"} | config))
+    (path / "front.csv").write_text(Front(points).to_csv())
+    if summary is not None:
+        (path / "summary.json").write_text(json.dumps(summary))
+    if compare is not None:
+        (path / "compare.csv").write_text(compare)
+    return path
+
+
+def labels(axes) -> list[str]:
     return [text.get_text() for text in getattr(axes.get_legend(), "texts", [])]
 
 
-def points(line) -> np.ndarray:
-    return np.asarray(line.get_xydata())
+def legend(figure: Figure) -> list[str]:
+    """Labels of the only legend of a figure."""
+    strips = [figure, *figure.subfigs]
+    found = [one for strip in strips for one in strip.legends]
+    assert len(found) <= 1
+    return [text.get_text() for one in found for text in one.texts]
+
+
+def parts(axes) -> dict:
+    """Label -> artist."""
+    return {artist.get_label(): artist for artist in [*axes.collections, *axes.lines]}
+
+
+def places(artist) -> list[list[float]]:
+    scattered = hasattr(artist, "get_offsets")
+    values = artist.get_offsets() if scattered else artist.get_xydata()
+    return np.asarray(values).tolist()
+
+
+def note(axes) -> str:
+    return axes.get_title(loc="right")
+
+
+def shows(axes, x: float, y: float) -> bool:
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    return left < x < right and bottom < y < top

@@ -1,155 +1,205 @@
-"""The figures, drawn from files alone: whole, unfinished, dead and empty runs."""
+"""Figures drawn from run directories, and published networks read from CSV files."""
 
-import functools
-import subprocess
+import json
+import re
 import sys
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pytest
-from drawing import NAMES, draw, labels, make, points, row
+from drawing import CURVES, FRONT, make_front, make_run, point, row
 
+from bopt.fronts import Front
 from experiments import figures
-from experiments.runs.directory import RunDirectoryError
+from experiments.errors import RunDirectoryError
+
+ROWS = [row(epoch) for epoch in range(4)]
+POINTS = [point(w1) for w1 in (0.0, 1e-4, 1e-3)]
+HEADER = "test_accuracy,nonzero_dense\n"
 
 
 @pytest.fixture
-def made(tmp_path):
-    return functools.partial(make, tmp_path)
-
-
-@pytest.fixture
-def drawn(tmp_path):
-    return functools.partial(draw, tmp_path / "out")
-
-
-ROWS = [row(epoch) for epoch in range(6)]
-
-
-def test_one_run(made, drawn):
-    axes = drawn(made(ROWS))
-    for panel in axes.values():
-        assert panel.get_title() == "MNIST: madam"
-        assert panel.get_xlabel() == "epoch"
-    splits = ["train", "validation", "test"]
-    assert labels(axes["accuracy"]) == labels(axes["loss"]) == splits
-    assert axes["accuracy"].get_ylabel() == "accuracy (%)"
-    for line, split in zip(axes["accuracy"].lines, splits, strict=True):
-        values = [[r["epoch"], 100 * r[f"{split}_accuracy"]] for r in ROWS]
-        np.testing.assert_allclose(points(line), values)
-    for line, split in zip(axes["loss"].lines, splits, strict=True):
-        values = [[r["epoch"], r[f"{split}_cross_entropy"]] for r in ROWS]
-        np.testing.assert_allclose(points(line), values)
-    assert axes["loss"].get_ylabel() == "cross entropy (nats)"
-    assert axes["weight"].get_yscale() == "log"
-    (line,) = axes["weight"].lines
-    np.testing.assert_allclose(
-        points(line), [[r["epoch"], r["weights"][1]] for r in ROWS[1:]]
+def saved(monkeypatch):
+    """File name -> figure, instead of PNG files."""
+    found = {}
+    monkeypatch.setattr(
+        figures, "save", lambda x, file: found.update({file: x}) or file
     )
-    assert labels(axes["nonzeros"]) == ["Dense_0", "Dense_1", "Dense_2"]
-    assert points(axes["nonzeros"].lines[0])[0].tolist() == [0, 48_000]
+    return lambda: {file.name: figure for file, figure in found.items()}
 
 
-def test_lines_differ_by_more_than_colour(made, drawn):
-    lines = drawn(made(ROWS))["accuracy"].lines
-    assert len({line.get_color() for line in lines}) == 3
-    assert len({line.get_linestyle() for line in lines}) == 3
-    assert len({line.get_marker() for line in lines}) == 3
+def titles(files) -> list[str]:
+    return [figure.axes[0].get_title() for figure in files.values()]
 
 
-def test_several_runs_over_each_other(made, drawn):
-    other = [row(epoch, test_accuracy=0.5) for epoch in range(3)]
-    axes = drawn(made(ROWS, "first"), made(other, "second", "digits", optimizer="adam"))
-    for panel in axes.values():
-        assert panel.get_title() == "MNIST / digits: comparison"
-        assert labels(panel) == ["first (madam)", "second (adam)"]
-        assert len(panel.lines) == 2
-    assert axes["accuracy"].get_ylabel() == "test accuracy (%)"
-    assert points(axes["accuracy"].lines[1]).tolist() == [[0, 50], [1, 50], [2, 50]]
-    assert axes["loss"].get_ylabel() == "test cross entropy (nats)"
-    left = points(axes["nonzeros"].lines[0])
-    assert left[0].tolist() == [0, 58_920]
+# Runs
 
 
-def test_weights_are_shares_of_their_sum(made, drawn):
-    """The baselines' weights are (1, l1), which sum to more than 1."""
-    rows = [row(0), row(1, weights=[3.0, 1.0]), row(2, weights=[0.0, 0.0])]
-    (line,) = drawn(made(rows))["weight"].lines
-    assert points(line).tolist() == [[1, 0.25], [2, 0]]
+def test_titles_name_optimizer_seeds_and_data(tmp_path, saved):
+    path = make_run(tmp_path / "run", ROWS)
+    assert [file.name for file in figures.draw([path], tmp_path)] == CURVES
+    assert titles(saved())[0] == "Accuracy: madam on MNIST"
+    (path / "summary.json").write_text('{"seeds": [0, 1]}')
+    figures.draw([path], tmp_path)
+    assert titles(saved())[0] == "Accuracy: madam, 2 seeds on MNIST"
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 2])
-def test_unfinished_runs(epochs, made, drawn):
-    """After 0, 1 and 2 lines: stopped while compiling, before and after epoch 1."""
-    axes = drawn(made(ROWS[:epochs]))
-    assert len(axes["weight"].get_lines()[0].get_xdata()) == max(epochs - 1, 0)
+def test_runs_are_compared_by_their_names(tmp_path, saved):
+    digits = {"dataset_title": "digits"}
+    first = make_run(tmp_path / "first", ROWS)
+    second = make_run(tmp_path / "adam", ROWS, optimizer="adam", **digits)
+    figures.draw([first, second], tmp_path)
+    axes = saved()["accuracy.png"].axes[0]
+    assert axes.get_title() == "Test accuracy: 2 runs on MNIST / digits"
+    assert [line.get_label() for line in axes.lines] == ["first (madam)", "adam"]
 
 
-def test_a_dead_network(made, drawn):
-    """0 nonzeros must be seen, which a logarithmic axis would not show."""
-    dead = [*ROWS, row(6, nonzeros={"Dense_0": 0, "Dense_1": 0, "Dense_2": 0})]
-    axes = drawn(made(dead))["nonzeros"]
-    assert axes.get_yscale() == "symlog"
-    bottom, top = axes.get_ylim()
-    assert bottom <= 0 < 48_000 <= top
-    assert drawn(made(ROWS, "alive"))["nonzeros"].get_yscale() == "log"
+def test_a_front_alone_and_its_final_training(tmp_path, saved):
+    path = make_front(tmp_path / "run", POINTS, compare=f"{HEADER}0.98,700\n")
+    assert [file.name for file in figures.draw([path], tmp_path)] == FRONT
+    figure = saved()["front.png"]
+    title = "LeNet-5 on MNIST, grid search with adam"
+    assert figure.get_suptitle() == f"Pareto front: {title}"
+    labels = figure.axes[1].get_legend_handles_labels()[1]
+    assert labels[0] == "Published networks"
+    levels = saved()["levels.png"].subfigs[0]
+    assert levels.get_suptitle() == f"Levels of the search: {title}"
+    (path / "metrics.jsonl").write_text("")
+    final = {"objectives": [0.05, 150.0], "nonzero_dense": 1_400, "nondominated": True}
+    final |= {"weights": [0.999, 0.001], "test_accuracy": 0.985}
+    summary = {"knee": "chord", "knees": {"chord": "0.0001-0"}, "final": final}
+    (path / "summary.json").write_text(json.dumps(summary))
+    files = figures.draw([path], tmp_path)
+    assert [file.name for file in files] == [*FRONT, *CURVES]
+    labels = saved()["front.png"].axes[0].get_legend_handles_labels()[1]
+    assert labels[-2:] == ["Knee: chord (chosen)", "Chord knee, trained in full"]
 
 
-def test_null_in_the_metrics(made, drawn):
-    """A loss that was not finite is null. Cause: null weights stopped the drawing."""
-    rows = [
-        *ROWS,
-        row(6, test_cross_entropy=None, train_cross_entropy=None, train_accuracy=None),
-        row(7, weights=[None, None]),
-    ]
-    axes = drawn(made(rows))
-    assert [len(points(line)) for line in axes["loss"].lines] == [7, 8, 7]
-    assert [len(points(line)) for line in axes["accuracy"].lines] == [7, 8, 8]
-    assert points(axes["weight"].lines[0])[-1][0] == 6
+def test_a_front_among_others_stands_for_its_knee(tmp_path, saved):
+    paths = [make_run(tmp_path / "a", ROWS), make_front(tmp_path / "b", POINTS)]
+    message = r"b cannot be compared: .* Expected a front whose knee is trained in full"
+    with pytest.raises(RunDirectoryError, match=message):
+        figures.draw(paths, tmp_path)
+    assert saved() == {}
+    (paths[1] / "metrics.jsonl").write_text("")
+    assert [file.name for file in figures.draw(paths, tmp_path)] == CURVES
 
 
-def test_what_cannot_be_drawn(tmp_path, made):
-    with pytest.raises(RunDirectoryError, match=r"nowhere holds no run: it has no con"):
-        figures.draw([made(ROWS), tmp_path / "nowhere"], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    with pytest.raises(RunDirectoryError, match=r"^No run directory to draw\.$"):
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("config.json", "", r"^Cannot read .*config\.json"),
+        ("summary.json", "{", r"^Cannot read .*summary\.json"),
+        ("front.csv", "x,y\n1,2\n", r"^Cannot read .*front\.csv: .*weight_0"),
+        ("compare.csv", "x,y\n", r"^Cannot read .*compare\.csv: .*test_accuracy"),
+    ],
+)
+def test_a_file_of_a_front_that_cannot_be_read(file, text, message, tmp_path, saved):
+    path = make_front(tmp_path / "run", POINTS)
+    (path / file).write_text(text)
+    with pytest.raises(RunDirectoryError, match=message):
+        figures.draw([path], tmp_path)
+    assert saved() == {}
+
+
+def test_folders_that_hold_nothing_to_draw(tmp_path, saved):
+    run = make_run(tmp_path / "run", ROWS)
+    with pytest.raises(RunDirectoryError, match=r"nowhere holds no run"):
+        figures.draw([run, tmp_path / "nowhere"], tmp_path)
+    with pytest.raises(
+        RunDirectoryError, match=r"^No run directory to draw\. Expected"
+    ):
         figures.draw([], tmp_path)
-    (tmp_path / "file").touch()
-    with pytest.raises(RunDirectoryError, match=r"Cannot write .*file.accuracy\.png: "):
-        figures.draw([tmp_path / "run"], tmp_path / "file")
-    assert plt.get_fignums() == []
+    front = make_front(tmp_path / "front", POINTS)
+    (front / "config.json").unlink()
+    with pytest.raises(
+        RunDirectoryError, match=r"front holds no front: it has no conf"
+    ):
+        figures.draw([front], tmp_path)
+    assert saved() == {}
 
 
-def program(*words, cwd) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.figures", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=cwd,
-    )
+def test_the_program_writes_png_files(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "first", ROWS)
+    monkeypatch.setattr(sys, "argv", ["figures", "first"])
+    assert figures.main() == 0
+    assert capsys.readouterr().out.split() == [f"first/figures/{x}" for x in CURVES]
+    for file in (tmp_path / "first" / "figures").iterdir():
+        pixels = plt.imread(file)
+        assert pixels.shape == (672, 1024, 4)
+        assert pixels[..., :3].var() > 1e-3  # not blank
 
 
-def test_the_program(made, tmp_path):
-    first = made(ROWS, "first")
-    made(ROWS, "second")
-    alone = program("first", cwd=tmp_path)
-    assert (alone.returncode, alone.stderr) == (0, "")
-    assert alone.stdout.split() == [f"first/figures/{name}" for name in NAMES]
-    assert {path.name for path in (first / "figures").iterdir()} == set(NAMES)
-    together = program("first", "second", "--out", "both", cwd=tmp_path)
-    assert together.stdout.split() == [f"both/{name}" for name in NAMES]
-
-
-def test_main_says_what_is_wrong(made, tmp_path, monkeypatch, capsys):
+def test_the_program_names_its_folder_and_mistakes(
+    tmp_path, saved, monkeypatch, capsys
+):
+    paths = [str(make_run(tmp_path / name, ROWS)) for name in ("a", "b")]
+    for words, folder in ((paths, "figures"), ([*paths, "--out", "both"], "both")):
+        monkeypatch.setattr(sys, "argv", ["figures", *words])
+        assert figures.main() == 0
+        assert capsys.readouterr().out.split() == [f"{folder}/{x}" for x in CURVES]
     monkeypatch.setattr(sys, "argv", ["figures", str(tmp_path)])
     assert figures.main() == 1
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds no run: ")
-    monkeypatch.setattr(sys, "argv", ["figures"])
-    assert figures.main() == 1
-    assert capsys.readouterr().err == "error: No run directory to draw.\n"
-    monkeypatch.chdir(tmp_path)
-    paths = [str(made(ROWS, name)) for name in ("a", "b")]
-    monkeypatch.setattr(sys, "argv", ["figures", *paths])
-    assert figures.main() == 0
-    assert capsys.readouterr().out.split() == [f"figures/{name}" for name in NAMES]
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds no run")
+
+
+# Published networks
+
+
+def networks(front: Front) -> list:
+    return [(point.test_accuracy, point.nonzero_dense) for point in front]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"# From a paper,\n# figure 4b.\n{HEADER}0.99,25128\n0.5,0\n",
+        "nonzero_dense,test_accuracy\n25128,0.99\n0,0.5\n",
+        'name,test_accuracy,nonzero_dense\n"a, b",0.99,25128\nc,0.5,0\n',
+        f"{HEADER}\n# a remark\n0.99,2.5128e4\n\n0.5,0",
+        f"\ufeff{HEADER}0.99,25128\r\n0.5,0\r\n",  # as spreadsheets write it
+    ],
+    ids=["comments", "other order", "other columns", "empty lines", "BOM and CRLF"],
+)
+def test_published_networks_in_the_order_of_the_file(content, tmp_path):
+    file = tmp_path / "compare.csv"
+    file.write_bytes(content.encode())
+    assert networks(figures.read_compared(file)) == [(0.99, 25_128), (0.5, 0)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# only this\n", " holds no network. Expected the header test_accuracy,"),
+        (HEADER, " holds no network. Expected the header test_accuracy,nonzero_dense"),
+        ("accuracy,nonzero_dense\n1,2\n", "line 1 has no column test_accuracy"),
+        (f"{HEADER}0.9,3\n0.9\n", "line 3 has 1 fields"),
+        (f"{HEADER}high,3\n", "line 2, column test_accuracy, is 'high'"),
+        (f"{HEADER}0.9,\n", "nonzero_dense"),
+        (f"{HEADER}nan,3\n", "test_accuracy"),
+        (f"{HEADER}0.9,inf\n", "nonzero_dense"),
+        (
+            f"{HEADER}0.9,3\n99.02,3\n",
+            ", network 2: test_accuracy is 99.02. Expected a share from 0 to 1. Divide",
+        ),
+        (f"{HEADER}-0.1,3\n", ", network 1: test_accuracy is -0.1. Expected a share"),
+        (f"{HEADER}0.9,-3\n", ", network 1: nonzero_dense is -3. Expected a number of"),
+    ],
+)
+def test_mistakes_in_published_networks_are_named(text, message, tmp_path):
+    file = tmp_path / "compare.csv"
+    file.write_text(text)
+    with pytest.raises(RunDirectoryError, match=f"(?i){re.escape(message)}") as caught:
+        figures.read_compared(file)
+    assert str(file) in str(caught.value)
+
+
+def test_published_networks_that_are_no_text(tmp_path):
+    file = tmp_path / "compare.csv"
+    with pytest.raises(RunDirectoryError, match=r"^Cannot read .*compare.csv: No such"):
+        figures.read_compared(file)
+    with pytest.raises(RunDirectoryError, match=r"^Cannot read .*: Is a directory"):
+        figures.read_compared(tmp_path)
+    file.write_bytes(b"\x89PNG\xff")
+    with pytest.raises(RunDirectoryError, match=r"Expected a text file in UTF-8"):
+        figures.read_compared(file)

@@ -1,14 +1,18 @@
-"""The page of results: its statements on runs of known figures, and the kept page."""
+"""The page of results: tables of runs with known values, and the kept page."""
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import experiments
-from experiments.report import main, report
-from experiments.runs.directory import RunDirectoryError
+from experiments.errors import RunDirectoryError
+from experiments.report import main, page, report, results
+from experiments.report_tables import Mean, difference
 
 KEPT = Path(experiments.__file__).parent / "results"
 PUBLISHED = (
@@ -37,7 +41,7 @@ def run(
     config=None,
     **options,
 ) -> None:
-    """A run directory as an experiment writes it, of these figures."""
+    """Write a run directory with these final values."""
     path.mkdir(parents=True)
     described = {
         "experiment": "mnist_lenet",
@@ -65,8 +69,13 @@ def run(
         (path / name).write_text(json.dumps(content) + "\n")
 
 
+def text(folder: Path) -> str:
+    """The page without its figures."""
+    return "\n".join(page(list(results(folder)), folder, {})) + "\n"
+
+
 def cells(page: str, *starts: str) -> list[str]:
-    """The cells after these, of the one row that begins so."""
+    """The cells after these in the only row that begins with them."""
     rows = [[x.strip() for x in line.split("|")[1:-1]] for line in page.splitlines()]
     (found,) = (row for row in rows if row[: len(starts)] == [*starts])
     return found[len(starts) :]
@@ -88,58 +97,54 @@ def test_the_papers_method_against_others(tmp_path):
     run(tmp_path / "madam", 0.98, 1000)
     for name, (accuracy, left, _) in OUTCOMES.items():
         run(tmp_path / name, accuracy, left)
-    page = report(tmp_path).read_text()
+    found = text(tmp_path)
     for name, (_, _, outcome) in OUTCOMES.items():
-        assert cells(page, "madam", name)[-1] == outcome
-    assert "\nWhere it loses: madam to adam-2; madam to adam-3.\n" in page
+        assert cells(found, "madam", name)[-1] == outcome
+    assert "\nLosses: madam to adam-2; madam to adam-3.\n" in found
     (tmp_path / "adam-2" / "config.json").unlink()
     (tmp_path / "adam-3" / "config.json").unlink()
-    page = report(tmp_path).read_text()
-    assert "\nWhere it loses: nowhere in this table.\n" in page
+    found = text(tmp_path)
+    assert "\nLosses: none in this table.\n" in found
 
 
-def test_one_seed_tells_no_difference(tmp_path):
+def test_one_seed_shows_no_difference(tmp_path):
     run(tmp_path / "madam", 0.98, 1000)
     run(tmp_path / "adam", 0.99, 900, seeds=1)
-    page = report(tmp_path).read_text()
+    found = text(tmp_path)
     told = ["-1.00 (one seed)", "+100 (one seed)", "-"]
-    assert cells(page, "madam", "adam") == told
-    assert "\nIt cannot be told whether it loses: madam to adam.\n" in page
+    assert cells(found, "madam", "adam") == told
+    assert "\nUndecided with one seed or diverged runs: madam to adam.\n" in found
     run(tmp_path / "adam-2", 0.99, 900)
-    page = report(tmp_path).read_text()
-    last = "loses: madam to adam-2. It cannot be told whether it loses: madam to adam."
-    assert last in page
+    found = text(tmp_path)
+    assert "\nLosses: madam to adam-2. Undecided with one seed or dive" in found
 
 
-def test_a_dead_network_tells_no_difference(tmp_path):
+def test_a_diverged_run_shows_no_difference(tmp_path):
     run(tmp_path / "madam", 0.98, 1000)
     run(tmp_path / "adam", None, 900)
-    page = report(tmp_path).read_text()
-    assert cells(page, "madam", "adam")[0] == "+nan (not finite)"
+    found = text(tmp_path)
+    assert cells(found, "madam", "adam")[0] == "+nan (not finite)"
 
 
-def test_what_the_page_says_of_each_run(tmp_path):
+def test_each_run_on_the_page(tmp_path):
     run(tmp_path / "adam", 0.9876, 1234)
     run(tmp_path / "adam-unpruned", 0.99, 58_920, seeds=1)
     run(tmp_path / "smgd", 0.98, 1000, finished=False)
     (tmp_path / "notes.md").write_text("A cold day.\n")
-    page = report(tmp_path).read_text()
-    assert page.endswith("left out: smgd.\n\n## Notes\n\nA cold day.\n")
-    assert cells(page, "adam", "98.76 ± 0.10") == [
+    found = text(tmp_path)
+    assert found.endswith("left out: smgd.\n\n## Notes\n\nA cold day.\n")
+    assert cells(found, "adam", "98.76 ± 0.10") == [
         *("0.1000 ± 0.0000", "5.0 ± 0.0", "1,234 ± 10"),
         *("90.00 ± 0.00", "80.00 ± 0.00", "60"),
     ]
-    assert cells(page, "adam-unpruned", "99.00")[0] == "0.1000"
-    assert cells(page, "adam", "-0.24 (one seed)") == ["-57,686 (one seed)"]
+    assert cells(found, "adam-unpruned", "99.00")[0] == "0.1000"
+    assert cells(found, "adam", "-0.24 (one seed)") == ["-57,686 (one seed)"]
     sum_of = "adam on cross entropy + 0.0003 * l1"
-    assert cells(page, "adam", f"{sum_of}; pruned below 0.001") == []
-    assert cells(page, "adam-unpruned", f"{sum_of}; not pruned") == []
-    assert "\n- Not finished, and so left out: smgd.\n" in page
-    assert "| smgd |" not in page
-    assert "\nMade on kind cpu, jax 0.10, commit.\n" in page
-    for line in page.splitlines():
-        if line.startswith("!"):
-            assert (tmp_path / line.partition("(")[2][:-1]).stat().st_size > 10_000
+    assert cells(found, "adam", f"{sum_of}; pruned below 0.001") == []
+    assert cells(found, "adam-unpruned", f"{sum_of}; not pruned") == []
+    assert "\n- Not finished, therefore left out: smgd.\n" in found
+    assert "| smgd |" not in found
+    assert "\nProduced on kind cpu, jax 0.10, commit.\n" in found
 
 
 def test_what_is_missing_of_a_part(tmp_path):
@@ -147,39 +152,39 @@ def test_what_is_missing_of_a_part(tmp_path):
     run(tmp_path / "mnist" / "sgd", 0.98, 1000, epochs=2)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "config.json").write_text('{"experiment": "mine"}')
-    page = report(tmp_path).read_text()
+    found = text(tmp_path)
     command = "`python -m experiments.reproduce --part mnist --seeds 3 --out DIR`"
-    assert f"\nMade by {command}, on kind cpu, jax 0.10, commit.\n" in page
-    assert f"Made by {command.replace('--seeds', '--epochs 2 --seeds')}, on" in page
-    missing = page.partition("\n## Missing\n")[2]
-    assert "\n- Not begun: mnist/madam.\n" in missing
+    assert f"\nProduced by {command} on kind cpu, jax 0.10, commit.\n" in found
+    assert f"Produced by {command.replace('--seeds', '--epochs 2 --seeds')} on" in found
+    missing = found.partition("\n## Missing\n")[2]
+    assert "\n- Not started: mnist/madam.\n" in missing
     assert "mnist/adam." not in missing and "cifar" not in missing
 
 
 def test_runs_of_other_lengths_are_not_compared(tmp_path):
     run(tmp_path / "adam", 0.99, 500)
     run(tmp_path / "madam", 0.98, 1000, epochs=2)
-    page = report(tmp_path).read_text()
-    first, _, second = page.partition("\n## LeNet-5 on MNIST, 2 epochs\n")
+    found = text(tmp_path)
+    first, _, second = found.partition("\n## LeNet-5 on MNIST, 2 epochs\n")
     assert "\n## LeNet-5 on MNIST, 30 epochs\n" in first
     assert "| adam |" in first and "| madam |" not in first
     assert "| madam |" in second and "| adam |" not in second
-    assert "loses" not in page
+    assert "Losses" not in found
     assert "Shortened" not in first
     shortened = "\nBatch size: 32; seeds: 3; data: files. **Shortened: 2 of the "
     assert second.startswith(shortened + "experiment's own 30 epochs.**\n")
     run(tmp_path / "sgd", 0.98, 1000, config={"train_size": 1500})
-    page = report(tmp_path).read_text()
-    assert "\n## LeNet-5 on MNIST, 30 epochs, 1,500 images\n" in page
-    assert "Shortened: 1,500 training images.**\n" in page
+    found = text(tmp_path)
+    assert "\n## LeNet-5 on MNIST, 30 epochs, 1,500 images\n" in found
+    assert "Shortened: 1,500 training images.**\n" in found
 
 
 def test_differences_within_two_standard_errors_are_none(tmp_path):
     run(tmp_path / "adam", 0.9811, 1000)
     run(tmp_path / "adam-unpruned", 0.98, 1000)
-    page = report(tmp_path).read_text()
+    found = text(tmp_path)
     told = ["+0.11 ± 0.16: no difference", "+0 ± 16: no difference"]
-    assert cells(page, "adam", *told) == []
+    assert cells(found, "adam", *told) == []
 
 
 def test_nothing_to_report(tmp_path, capsys):
@@ -187,33 +192,140 @@ def test_nothing_to_report(tmp_path, capsys):
     with pytest.raises(RunDirectoryError, match="holds no finished run"):
         report(tmp_path)
     assert main([str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"error: {tmp_path} holds no finished run.\n"
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds no finished r")
 
 
-def test_published_networks(tmp_path):
-    run(tmp_path / "runs" / "adam", 0.98, 1000)
+def front(path: Path, **summary) -> None:
+    """Write a run directory of a front."""
+    own = {"experiment": "pareto_front", "model": "lenet5", "search": "grid"}
+    run(path, 0.9, 100, epochs=10, seeds=1, config=own, **FRONT | summary)
+    columns = "name,weight_0,weight_1,objective_0,objective_1,nonzero_dense"
+    rows = "a,0.9,0.1,0.2,9,300,0.97\nb,0.8,0.2,0.4,5,100,0.95\n"
+    (path / "front.csv").write_text(f"{columns},test_accuracy\n{rows}")
+
+
+FRONT = {
+    **{"final": None, "points": 20, "nondominated": 15, "knee": "chord"},
+    **{"hypervolume": 0.4, "reference": [0.03, 0.1], "seconds_total": 600.0},
+}
+
+
+def test_fronts_have_a_table_of_their_own(tmp_path):
+    front(tmp_path / "adam")
+    final = {"test_accuracy": 0.9876, "nonzero_dense": 1_234}
+    front(tmp_path / "grid-madam", final=final, hypervolume=0.5)
+    found = text(tmp_path)
+    assert "\n## Fronts of LeNet-5 on MNIST, 10 epochs\n" in found
+    assert cells(found, "adam") == ["adam", "20", "15", "0.4000", "-", "-", "600"]
+    assert cells(found, "grid-madam")[3:6] == ["0.5000", "98.76", "1,234"]
+    assert "reference point (0.03, 0.1). The knee is selected by the chord" in found
+
+
+def test_published_networks_and_figures(tmp_path, capsys):
+    """Those of trainings, of too few epochs for curves, and of a front."""
+    folder = tmp_path / "runs"
+    run(folder / "adam", 0.98, 1000, epochs=2)
+    front(folder / "grid")
     file = tmp_path / "published.csv"
     file.write_text("# Their page.\ntest_accuracy,nonzero_dense\n0.99,2000\n0.98,500\n")
-    assert main([str(tmp_path / "runs"), "--compare", str(file)]) == 0
-    page = (tmp_path / "runs" / "RESULTS.md").read_text()
-    assert page.endswith(
-        "\n\nFigures of LeNet-5 on MNIST show 2 of them beside ours; the most accurate "
-        "has 99.00 % and 2,000 dense weights left.\n\nSource: Their page.\n"
+    assert main([str(folder), "--compare", str(file)]) == 0
+    assert capsys.readouterr().out == f"{folder / 'RESULTS.md'}\n"
+    found = (folder / "RESULTS.md").read_text()
+    assert found.endswith(
+        "\n\nThe figures of LeNet-5 on MNIST show 2 published networks for comparison. "
+        "The most accurate has 99.00 % and 2,000 dense weights left.\n\n"
+        "Source: Their page.\n"
     )
+    links = [x.partition("](")[2][:-1] for x in found.splitlines() if x[:1] == "!"]
+    fronts, trainings = (
+        f"figures/{x}lenet-5-on-mnist-{epochs}-epochs"
+        for x, epochs in (("fronts-of-", 10), ("", 2))
+    )
+    names = ["tradeoff", "front", "levels"]
+    expected = {f"{fronts}/{x}.png" for x in names} | {f"{trainings}/tradeoff.png"}
+    assert set(links) == expected
+    written = {x.relative_to(folder).as_posix() for x in folder.rglob("*.png")}
+    assert written == expected
 
 
-def test_the_kept_page_is_what_the_command_writes(tmp_path):
-    """But for the published networks, whose file a user may not have."""
+# The kept page, except for the published networks, whose file a user may not have.
+LAST = "\n## Published networks"
 
+
+def test_the_kept_page_has_the_tables_of_its_runs():
+    kept = (KEPT / "RESULTS.md").read_text().partition(LAST)[0]
+    lines = [line for line in kept.splitlines() if not line.startswith("!")]
+    assert text(KEPT).splitlines() == lines
+
+
+@pytest.mark.slow
+def test_the_kept_page_is_the_output_of_the_command(tmp_path):
     def pictures(folder):
         return {path.relative_to(folder) for path in folder.rglob("*.png")}
 
     shutil.copytree(KEPT, tmp_path / "results", ignore=shutil.ignore_patterns("*.png"))
     kept = (KEPT / "RESULTS.md").read_text()
     there = PUBLISHED.is_file()
-    page = report(tmp_path / "results", PUBLISHED if there else None).read_text()
-    last = "\n## Published networks"
-    assert page == (kept if there else kept.partition(last)[0])
+    written = report(tmp_path / "results", PUBLISHED if there else None).read_text()
+    assert written == (kept if there else kept.partition(LAST)[0])
     assert pictures(tmp_path / "results") == pictures(KEPT)
-    for file in tmp_path.rglob("*.png"):
-        assert file.stat().st_size > 10_000
+
+
+# Means, differences, and the runs of a folder
+
+numbers = st.floats(-1e6, 1e6)
+means = st.builds(Mean, numbers, st.floats(0, 1e3), st.integers(2, 9))
+
+
+@given(means, means)
+def test_two_standard_errors_decide(first, second):
+    found = difference(first, second)
+    squares = [mean.deviation**2 / mean.seeds for mean in (first, second)]
+    assert found.value == first.mean - second.mean
+    assert found.errors == pytest.approx(2 * math.sqrt(sum(squares)))
+    expected = 0 if abs(found.value) <= found.errors else (1 if found.value > 0 else -1)
+    assert found.verdict == expected
+    assert difference(second, first).verdict == -expected
+
+
+@given(means, numbers)
+def test_one_seed_has_no_verdict(first, value):
+    alone = Mean(value, 0.0, 1)
+    assert difference(first, alone).verdict is None
+    assert difference(alone, first).verdict is None
+
+
+def test_a_diverged_run_has_no_verdict():
+    assert difference(Mean(math.nan, 1.0, 3), Mean(0.0, 1.0, 3)).verdict is None
+
+
+def written(path: Path, **config) -> None:
+    path.mkdir(parents=True)
+    config = {"experiment": "mnist_lenet", **config}
+    (path / "config.json").write_text(json.dumps(config))
+
+
+def test_the_runs_of_a_folder(tmp_path):
+    """In the order of reproduce, then others; means of seeds; without a summary."""
+    for name in ("a", "mnist/madam", "mnist/sgd", "mnist/sgd/seed-0", "b/c"):
+        written(tmp_path / name, name=name)
+    (tmp_path / "a" / "summary.json").write_text('{"finished": true}')
+    found = list(results(tmp_path))
+    names = [result.config["name"] for result in found]
+    assert names == ["mnist/sgd", "mnist/madam", "a", "b/c"]
+    assert [result.summary for result in found] == [{}, {}, {"finished": True}, {}]
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({"l1": 2.0}, Mean(2.0, 0.0, 1)),
+        ({"l1": None}, Mean(math.nan, 0.0, 1)),
+        ({"l1": 2.0, "seeds": [0, 1], "deviation": {"l1": 0.5}}, Mean(2.0, 0.5, 2)),
+    ],
+)
+def test_means_of_a_summary(summary, expected, tmp_path):
+    written(tmp_path / "run")
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    (result,) = results(tmp_path)
+    assert result.mean("l1") == pytest.approx(expected, nan_ok=True)
