@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from matplotlib.figure import Figure
@@ -148,14 +148,17 @@ def read_compared(path: str | Path) -> Front:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Draw the figures of one run, of several runs for comparison, or of one Pareto
-    front."""
+    """Draw one run, several runs for comparison, or one Pareto front."""
 
-    run_dirs: tyro.conf.Positional[tuple[str, ...]]
+    run_dirs: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        tyro.conf.arg(metavar="RUN_DIR [RUN_DIR ...]", help_behavior_hint=""),
+    ]
     """Run directories, written by an experiment."""
-    out: str | None = None
-    """Folder for the PNG files (default: RUN_DIR/figures for one run, figures for
-    several)."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR", help_behavior_hint="")] = (
+        None
+    )
+    """Folder for the PNG files (default: RUN_DIR/figures; for several, figures)."""
 
 
 def main() -> int:

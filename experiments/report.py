@@ -17,7 +17,7 @@ import tyro
 
 from bopt.fronts import Front
 from experiments import figures
-from experiments.config import STR, parse
+from experiments.config import parse
 from experiments.errors import RunDirectoryError
 from experiments.paper_runs import EPOCHS, PARTS
 from experiments.plots.axes import save
@@ -63,7 +63,7 @@ class Section(NamedTuple):
         return f"{model} on {self.title}, {self.epochs} epoch{plural}{images}"
 
 
-def results(folder: Path) -> Iterator[Result]:
+def read_results(folder: Path) -> Iterator[Result]:
     """Read all runs in a folder: those of `experiments.reproduce` in its order first.
 
     Runs of several seeds are read as their means.
@@ -90,7 +90,7 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     """
     folder = Path(folder)
     published = figures.read_compared(compare) if compare else Front()
-    runs = list(results(folder))
+    runs = list(read_results(folder))
     sections = _sections(runs)
     if not sections:
         raise RunDirectoryError(
@@ -269,11 +269,12 @@ def _published(published: Front, file: Path) -> list[str]:
 class Options:
     """Write RESULTS.md and its figures into a folder of run directories."""
 
-    folder: tyro.conf.Positional[str]
+    folder: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Folder of run directories, as `experiments.reproduce` writes it."""
-    compare: Annotated[str | None, STR] = None
-    """CSV file of published networks for the figures of LeNet-5 on MNIST, with the
-    columns test_accuracy (from 0 to 1) and nonzero_dense."""
+    compare: Annotated[
+        str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")
+    ] = None
+    """CSV file of published networks, with test_accuracy (0 to 1) and nonzero_dense."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from bopt.fronts import indicators
+from bopt.fronts import Front, indicators
 from experiments.errors import RunDirectoryError
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; dashes and
@@ -42,6 +42,12 @@ def save(figure: Figure, file: Path) -> Path:
             "the runs are intact."
         ) from error
     return file
+
+
+def results(front: Front) -> np.ndarray:
+    """Return (n, 2): dense weights left, and test accuracy in percent."""
+    left, accuracy = front.column("nonzero_dense"), front.column("test_accuracy")
+    return np.stack([left, 100 * accuracy], 1)
 
 
 def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:

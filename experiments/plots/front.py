@@ -23,6 +23,7 @@ from experiments.plots.axes import (
     legend_below,
     must_show,
     not_shown,
+    results,
     set_limits,
     tidy,
 )
@@ -71,25 +72,22 @@ def front_figure(
     left.set(xlabel=L1_NORM, ylabel=CROSS_ENTROPY)
     left.set_title(not_shown(left, costs), fontsize=8, loc="right")
 
-    results = _results(front)
-    known = np.concatenate([results, _results(star), _results(published)])
+    ends, others = results(star), results(published)
+    known = np.concatenate([results(front), ends, others])
     shown = must_show(known[:, 1] / 100, known * [1, -1])
     shown[: len(front)] |= _nondominated(front)
     shown[len(front) : len(front) + len(star)] = True
     set_limits(right, known[shown], log_x=True, accuracy=True)
     if len(published):
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY, "zorder": 2}
-        right.scatter(*_results(published).T, label="Published networks", **look)
+        right.scatter(*others.T, label="Published networks", **look)
     right.set(xlabel=DENSE_LEFT, ylabel=ACCURACY)
-    note = not_shown(right, results, _results(published))
+    note = not_shown(right, results(front), others)
     right.set_title(note, fontsize=8, loc="right")
 
     colors = _colors(front.column("weight_1")[near])
     marks = _knees(front, knees or {}, chosen)
-    for axes, places, end in (
-        (left, costs, stars),
-        (right, results, _results(star)),
-    ):
+    for axes, places, end in (left, costs, stars), (right, results(front), ends):
         tidy(axes)
         _networks(axes, front, places, colors)
         for (label, knee), (marker, color) in zip(marks.items(), _KNEES, strict=False):
@@ -110,12 +108,6 @@ def front_figure(
 def _objectives(front: Front) -> np.ndarray:
     """(n, 2): cross entropy, l1 norm."""
     return np.stack([front.column("objective_0"), front.column("objective_1")], 1)
-
-
-def _results(front: Front) -> np.ndarray:
-    """(n, 2): dense weights left, test accuracy in percent."""
-    left, accuracy = front.column("nonzero_dense"), front.column("test_accuracy")
-    return np.stack([left, 100 * accuracy], 1)
 
 
 def _nondominated(front: Front) -> np.ndarray:

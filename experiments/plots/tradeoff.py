@@ -16,6 +16,7 @@ from experiments.plots.axes import (
     legend_below,
     must_show,
     not_shown,
+    results,
     set_limits,
     tidy,
 )
@@ -48,8 +49,9 @@ def tradeoff(
     figure.suptitle(f"Accuracy against dense weights left: {title}", fontsize=11)
     x, y, dx, dy = np.array([own[1:5] for own in trainings]).reshape(-1, 4).T
     ends, around = np.stack([x, 100 * y], 1), np.stack([dx, 100 * dy], 1)
-    lines = {name: _points(front.nondominated()) for name, front in fronts.items()}
-    others = _points(published)
+    lines = {name: results(front.nondominated()) for name, front in fronts.items()}
+    lines = {name: line[np.argsort(line[:, 0])] for name, line in lines.items()}
+    others = results(published)
     known = np.concatenate([ends, *lines.values(), others])
     shown = must_show(known[:, 1] / 100, known * [1, -1])
     shown[len(ends) : len(known) - len(others)] = True
@@ -86,9 +88,3 @@ def tradeoff(
     tidy(axes)
     legend_below(figure, [axes])
     return figure
-
-
-def _points(front: Front) -> np.ndarray:
-    """(n, 2): dense weights left, test accuracy in percent; fewest weights first."""
-    left, accuracy = front.column("nonzero_dense"), front.column("test_accuracy")
-    return np.stack([left, 100 * accuracy], 1)[np.argsort(left)]

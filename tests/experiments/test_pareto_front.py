@@ -179,7 +179,7 @@ def test_a_bad_file_to_compare_with_is_found_before_training(tmp_path, capsys):
     assert (
         trace(f"{SMALL} --compare {tmp_path / 'bad.csv'} --out {tmp_path / 'r'}") == 1
     )
-    assert "bad.csv, line 1, has no column test_accuracy" in capsys.readouterr().err
+    assert "bad.csv: Line 1 has no column test_accuracy" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
 
 

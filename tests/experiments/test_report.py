@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import experiments
 from experiments.errors import RunDirectoryError
-from experiments.report import main, page, report, results
+from experiments.report import main, page, read_results, report
 from experiments.report_tables import Mean, difference
 
 KEPT = Path(experiments.__file__).parent / "results"
@@ -71,7 +71,7 @@ def run(
 
 def text(folder: Path) -> str:
     """The page without its figures."""
-    return "\n".join(page(list(results(folder)), folder, {})) + "\n"
+    return "\n".join(page(list(read_results(folder)), folder, {})) + "\n"
 
 
 def cells(page: str, *starts: str) -> list[str]:
@@ -310,7 +310,7 @@ def test_the_runs_of_a_folder(tmp_path):
     for name in ("a", "mnist/madam", "mnist/sgd", "mnist/sgd/seed-0", "b/c"):
         written(tmp_path / name, name=name)
     (tmp_path / "a" / "summary.json").write_text('{"finished": true}')
-    found = list(results(tmp_path))
+    found = list(read_results(tmp_path))
     names = [result.config["name"] for result in found]
     assert names == ["mnist/sgd", "mnist/madam", "a", "b/c"]
     assert [result.summary for result in found] == [{}, {}, {"finished": True}, {}]
@@ -327,5 +327,5 @@ def test_the_runs_of_a_folder(tmp_path):
 def test_means_of_a_summary(summary, expected, tmp_path):
     written(tmp_path / "run")
     (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
-    (result,) = results(tmp_path)
+    (result,) = read_results(tmp_path)
     assert result.mean("l1") == pytest.approx(expected, nan_ok=True)

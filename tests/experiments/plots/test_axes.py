@@ -22,6 +22,12 @@ def fitted(points, **options):
     return axes
 
 
+def ticks(axis) -> list[str]:
+    """Labels of the major ticks."""
+    axis.figure.draw_without_rendering()
+    return [text.get_text() for text in axis.get_ticklabels()]
+
+
 @settings(max_examples=30, deadline=None)
 @given(networks, st.booleans())
 def test_limits_contain_all_points_on_any_scale(points, accuracy):
@@ -66,9 +72,7 @@ def test_scales(points, options, scales):
 
 def test_accuracies_by_their_error_have_plain_labels():
     axes = fitted([(10, 11), (101, 99)], accuracy=True)
-    axes.figure.draw_without_rendering()
-    texts = [text.get_text() for text in axes.get_yticklabels()]
-    assert texts == [
+    assert ticks(axes.yaxis) == [
         "0",
         "20",
         "50",
@@ -87,9 +91,7 @@ def test_accuracies_by_their_error_have_plain_labels():
 
 def test_counts_have_thousands_and_zero():
     axes = fitted([(0, 1), (300, 2), (50_000, 3)], log_x=True)
-    axes.figure.draw_without_rendering()
-    texts = [text.get_text() for text in axes.get_xticklabels()]
-    assert texts == ["0", "300", "1,000", "3,000", "10,000", "30,000"]
+    assert ticks(axes.xaxis) == ["0", "300", "1,000", "3,000", "10,000", "30,000"]
 
 
 def test_points_that_are_not_shown_are_counted():

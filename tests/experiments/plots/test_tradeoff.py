@@ -46,8 +46,9 @@ def test_fronts_are_stairs_of_their_non_dominated_points():
     front = Front([*FRONTS["grid"], point(2e-4, objectives=(0.06, 900.0))])
     line = parts(drawn(fronts={"grid": front})[1])["grid"]
     assert line.get_drawstyle() == "steps-post"
-    expected = [[p.nonzero_dense, 100 * p.test_accuracy] for p in FRONTS["grid"]]
-    assert places(line) == sorted(expected)
+    left, accuracy = map(FRONTS["grid"].column, ("nonzero_dense", "test_accuracy"))
+    expected = np.stack([left, 100 * accuracy], 1)
+    assert places(line) == expected[np.argsort(left)].tolist()
 
 
 def test_non_dominated_networks_are_inside_and_others_are_counted():
