@@ -140,10 +140,10 @@ def log_ticks(
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.log10(high) + 1)
     ticks = np.outer(decades, np.array(steps, float)).ravel()
     ticks = ticks[(low <= ticks) & (ticks <= high)]
-    axis.set_major_locator(FixedLocator([0] * zero + ticks.tolist()))
-    axis.set_minor_locator(
-        FixedLocator(np.outer(decades, np.arange(1.0, 10)).ravel().tolist())
-    )
+    ticks = [0] * zero + ticks.tolist()
+    axis.set_major_locator(FixedLocator(ticks) if len(ticks) > 1 else MaxNLocator(5))
+    minor = np.outer(decades, np.arange(1.0, 10)).ravel()
+    axis.set_minor_locator(FixedLocator(minor[minor >= low].tolist()))
     axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.set_minor_formatter(NullFormatter())
 

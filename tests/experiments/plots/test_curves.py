@@ -66,6 +66,17 @@ def test_accuracies_after_the_first_epoch_are_inside():
     assert bottom < 20 and top > 100
 
 
+def test_nearly_constant_curves_have_ticks():
+    """Cause: no 1, 2 or 5 of a decade lies between 2.2 and 2.3."""
+    rows = [
+        row(e, **{f"{s}_cross_entropy": 2.3 - e / 100 for s in SPLITS.values()})
+        for e in (0, 1)
+    ]
+    axes = drawn(rows)["loss"]
+    bottom, top = axes.get_ylim()
+    assert sum(bottom <= tick <= top for tick in axes.get_yticks()) > 1
+
+
 def test_lines_differ_by_more_than_colour():
     lines = drawn(ROWS)["accuracy"].lines
     assert all(len(set(looks)) == 3 for looks in zip(*map(look, lines), strict=True))
