@@ -25,26 +25,9 @@ from experiments.config import FrontConfig, VggFront, flat, resolve_front, updat
 from experiments.launch import begin, exit_code, read_options
 from experiments.runs.console import say
 
-from bopt.fronts import Front, Point
-from experiments import figures
-from experiments.data import Dataset
-from experiments.devices import on_first, use_all_cores
-from experiments.front_options import (
-    FrontConfig,
-    LenetFront,
-    VggFront,
-    resolve_front,
-)
-from experiments.launch import exit_code, finished, load, make_console, opened
-from experiments.runs import records, resume
-from experiments.runs.checkpoints import Checkpoints, remove
-from experiments.runs.console import print_summary, say
-from experiments.runs.directory import RunDirectory, read_json
-from experiments.training.loop import Training
-from experiments.training.optimizers import compose
-from experiments.training.search import Series
-from experiments.training.step import make_penalties, steps_per_epoch
-from experiments.training.trainer import Trainer
+if TYPE_CHECKING:
+    from bopt.fronts import Front, Point
+    from experiments.training.session import Session
 
 # Error and share of dense weights; worse points do not count in the hypervolume.
 REFERENCES = {"mnist": (0.03, 0.1)}
@@ -92,8 +75,15 @@ def run(config: FrontConfig, *, prepare: bool = False) -> Path:
     resolve_front(config, config.data.dataset)  # report mistakes early
     compare = None if config.run.resume else config.search.compare
     if compare is not None:
-        figures.read_compared(compare)
-    dataset = load(config, console)
+        from experiments.figures import read_compared
+
+        read_compared(compare)
+    begun = begin(config, config.TRAINING.PREFERRED, prepare=prepare)
+    if begun is None:
+        return Path(config.run.resume or "")
+    from experiments.training.session import opened
+
+    dataset, console = begun
     config = resolve_front(config, dataset.name)
     options = flat(config.training()) | flat(config)
     with opened("pareto_front", options, dataset, console, start) as session:
