@@ -86,14 +86,7 @@ def read_options(
 ) -> Any:
     """Read options from the command line; with --resume, the stored ones.
 
-    Args:
-      choose: value of --model, given or stored, to a dataclass of options.
-      program: name of the program.
-      words: words of the command line; None for those of this process.
-
-    Raises:
-      RunDirectoryError: --resume names no run of this program.
-      ConfigError: further options would change the result.
+    `choose` turns the value of --model, given or stored, into a dataclass of options.
     """
     first = peek(words)
     if first.resume is None:
@@ -111,20 +104,7 @@ def read_options(
 def run(
     program: str, config: Config, model: MakeModel, *, prepare: bool = False
 ) -> Path:
-    """Load the data, train, write the run directory and draw the figures.
-
-    Args:
-      program: name of the program.
-      config: options as given; with `resume`, the stored ones.
-      model: see `main`.
-      prepare: prepare this process, see `main`.
-
-    Returns:
-      The finished run directory.
-
-    Raises:
-      Failure: the last checkpoint stays, and `resume` continues from it.
-    """
+    """Train, write the run directory, and return it; for arguments see `main`."""
     start = time.perf_counter()
     resolve(config, config.data.dataset)  # report mistakes before the data are sought
     begun = begin(config, config.PREFERRED, prepare=prepare)
@@ -144,17 +124,8 @@ def begin(
 ) -> tuple[data.Dataset, Console] | None:
     """Find the data, print the first line, and prepare this process.
 
-    Args:
-      config: options as given.
-      preferred: first choice of --dataset auto.
-      prepare: prepare this process, see `main`.
-
     Returns:
       The dataset and the terminal output; None if the run to resume is finished.
-
-    Raises:
-      DataError: the data are unavailable.
-      ConfigError: the batch size does not fit the data or the devices.
     """
     console = Console(markup=False, emoji=False)
     several, path = config.devices.distributed, config.run.resume

@@ -6,12 +6,13 @@ Trains for 30 epochs and prunes after every step.
 """
 
 import sys
+from typing import Any
 
 from experiments.config import Config
 from experiments.launch import main
 
 
-def network(config: Config, method: str):
+def network(config: Any, method: Any):
     """Return LeNet-5."""
     from bopt.models import LeNet5
 

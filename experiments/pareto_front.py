@@ -47,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return exit_code(body)
 
 
-def network(config: FrontConfig, method: str):
+def network(config: FrontConfig, method: Any):
     """Return the network that --model names."""
     if config.search.model == "vgg":
         from experiments.cifar_vgg import network as vgg
@@ -59,17 +59,9 @@ def network(config: FrontConfig, method: str):
 
 
 def run(config: FrontConfig, *, prepare: bool = False) -> Path:
-    """Search, train the knee again, write the run directory and draw the figures.
+    """Search, train the knee in full, write the run directory, and return it.
 
-    Args:
-      config: options as given.
-      prepare: prepare this process, see `experiments.launch.main`.
-
-    Returns:
-      The finished run directory.
-
-    Raises:
-      Failure: points trained before stay, and `resume` continues.
+    `prepare` is for programs, see `experiments.launch.main`.
     """
     start = time.perf_counter()
     resolve_front(config, config.data.dataset)  # report mistakes early

@@ -69,10 +69,6 @@ def main(words: Sequence[str] | None = None) -> int:
 def reproduce(parts: Mapping[str, Part], options: Options) -> int:
     """Do all runs that are not finished.
 
-    Args:
-      parts: name -> part, see `PARTS`.
-      options: see `Options`.
-
     Returns:
       The exit code: that of wrong options or data, or of a run that a signal stopped;
       1 if runs failed, after all the others.

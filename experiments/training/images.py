@@ -8,17 +8,7 @@ PADDING = 4  # pixels around an image that is cropped at random
 
 
 def moments(images: np.ndarray) -> tuple[float, float]:
-    """Return the mean and standard deviation of all pixels, computed exactly.
-
-    Args:
-      images: (N, H, W, C) uint8.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.training.images import moments
-      >>> moments(np.array([0, 10], np.uint8).reshape(1, 2, 1, 1))
-      (5.0, 5.0)
-    """
+    """Return mean and standard deviation of all pixels (N, H, W, C), exactly."""
     # Integer sums, without a copy of the images in a wider type.
     total, squares = (
         int(np.einsum(subscripts, *[images] * operands, dtype=np.int64))

@@ -57,10 +57,6 @@ class Loop:
 
         Returns:
           The summary and the last row of the metrics; means over several seeds.
-
-        Raises:
-          RunDirectoryError, NonFiniteError: earlier checkpoints are intact.
-          Interrupted: everything done is saved.
         """
         self._resume()
         with self._display.shown():
@@ -212,18 +208,7 @@ class Loop:
 
 
 def by_seed(directory: RunDirectory, config: Config) -> dict[int, RunDirectory]:
-    """Return seed -> run directory: the run's own, or one inside it per seed.
-
-    Example:
-      >>> from pathlib import Path
-      >>> from experiments.config import Config, updated
-      >>> from experiments.runs.directory import RunDirectory
-      >>> from experiments.training.loop import by_seed
-      >>> config = updated(Config(), seed=7, seeds=2)
-      >>> runs = by_seed(RunDirectory(Path("runs/a")), config)
-      >>> {seed: str(own.path) for seed, own in runs.items()}
-      {7: 'runs/a/seed-7', 8: 'runs/a/seed-8'}
-    """
+    """Return seed -> run directory: the run's own, or one inside it per seed."""
     first, number = config.run.seed, config.run.seeds
     if number == 1:
         return {first: directory}
@@ -234,16 +219,7 @@ def by_seed(directory: RunDirectory, config: Config) -> dict[int, RunDirectory]:
 
 
 def initial(path: str, seed: int, like: Any) -> Any:
-    """Load the variables of a finished run, to start another from.
-
-    Args:
-      path: its run directory; with several seeds, that of `seed` is taken.
-      seed: random seed of the run that starts.
-      like: variables of the same shapes.
-
-    Raises:
-      RunDirectoryError: there are none, or they are another model's.
-    """
+    """Load the variables of a finished run, of several seeds those of `seed`."""
     directory = RunDirectory(Path(path))
     if (directory.path / f"seed-{seed}").is_dir():
         directory = RunDirectory(directory.path / f"seed-{seed}")

@@ -9,18 +9,8 @@ from experiments.runs.records import KERNELS
 
 
 def schedule(options: Optimizer, steps_per_epoch: int) -> optax.Schedule:
-    """Return the learning rate schedule over the steps.
-
-    The logistic decay over the epochs and the time decay over the steps multiply, as
-    they do in Keras.
-
-    Example:
-      >>> from experiments.config import Config, resolve
-      >>> from experiments.training.optimizers import schedule
-      >>> options = resolve(Config(), "mnist").optimizer
-      >>> round(float(schedule(options, 1718)(0)), 6)
-      0.001
-    """
+    """Return the learning rate schedule: the logistic decay over the epochs times the
+    time decay over the steps, as in Keras."""
     rate, epochs, decay = options.learning_rate, options.epochs, options.decay
     assert rate is not None and epochs is not None and decay is not None
     over_steps = bopt.time_decay(1.0, decay)
@@ -35,11 +25,7 @@ def compose(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the whole optimizer: a jacobian in, an update with exact zeros out.
 
-    Args:
-      config: resolved options.
-      steps_per_epoch: number of steps per epoch.
-      weights: (2,) fixed weights of the objectives, possibly traced; None for those of
-        the options.
+    Fixed `weights` (2,) of the objectives, possibly traced, replace the options' own.
     """
     first = _multi_gradient(config, steps_per_epoch, weights)
     if config.objectives.split:  # the same for both groups, each with its own state

@@ -28,12 +28,7 @@ MEMORY = 0.8  # share of an accelerator's memory that a program may plan with
 
 
 class Job(NamedTuple):
-    """A training to do.
-
-    Attributes:
-      point: its weights, seed, name and level.
-      start: name of the network that it starts from; None: from scratch.
-    """
+    """A training to do: its point, and the name of the network that it starts from."""
 
     point: Point
     start: str | None
@@ -66,13 +61,7 @@ def make_search(config: FrontConfig) -> fronts.Search:
 class FrontSearch:
     """The trainings of a search, written into a run directory as they end.
 
-    Args:
-      session: the run directory may hold the points of an earlier process.
-      config: resolved options.
-      make_model: convolution method to network, see `bopt.models.Conv`.
-
-    Attributes:
-      front: the points so far.
+    `make_model` takes a convolution method, see `bopt.models.Conv`.
     """
 
     def __init__(
@@ -94,9 +83,6 @@ class FrontSearch:
 
         Returns:
           The reason why the search ended.
-
-        Raises:
-          RunDirectoryError, Interrupted: earlier points are intact.
         """
         options, seeds = self._config.search, self._config.run.seeds
         search = make_search(self._config)

@@ -45,16 +45,7 @@ def opened(
 ) -> Iterator[Session]:
     """Open the run directory, a new one or the one to resume, for this run alone.
 
-    Args:
-      program: name of the program.
-      options: resolved options, flat.
-      dataset: the images.
-      console: terminal output.
-      start: start of the program, by `time.perf_counter`.
-
-    Raises:
-      RunDirectoryError: it cannot be written, another process writes it, or the run
-        to resume began with other data.
+    `options` are resolved and flat, see `experiments.config.flat`.
     """
     now, path = records.config(program, options, dataset), options["resume"]
     if path is None:
@@ -81,18 +72,6 @@ def deferred_signals() -> Iterator[Callable[[], None]]:
     Yields:
       A function that raises `Interrupted` if any process of the run has received a
       signal; all processes call it together. A second signal acts at once.
-
-    Example:
-      >>> import signal
-      >>> from experiments.errors import Interrupted
-      >>> from experiments.training.session import deferred_signals
-      >>> with deferred_signals() as check:
-      ...     signal.raise_signal(signal.SIGTERM)
-      ...     try:
-      ...         check()
-      ...     except Interrupted as interrupt:
-      ...         print(interrupt)
-      SIGTERM
     """
     received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)

@@ -40,11 +40,7 @@ class Carry(NamedTuple):
 
 
 def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
-    """Return the number of batches per epoch; an incomplete last one is left out.
-
-    Raises:
-      ConfigError: the batch is larger than the training set.
-    """
+    """Return the number of batches per epoch; an incomplete last one is left out."""
     if batch_size > len(dataset.train):
         raise ConfigError(
             f"--batch-size is {batch_size}, but there are {len(dataset.train)} "
@@ -107,13 +103,7 @@ def make_objectives(model: Any, options: Objectives) -> list[Callable[..., Any]]
 def make_init(
     model: Any, optimizer: optax.GradientTransformationExtraArgs, image: jax.Array
 ) -> Callable[[jax.Array], Carry]:
-    """Return a function that starts a training: ``key -> carry``.
-
-    Args:
-      model: a Flax Linen module from (images, train) to logits.
-      optimizer: takes a jacobian of two objectives; it contains a `bopt.smgd`.
-      image: (1, H, W, C), an input of the network.
-    """
+    """Return a function that starts a training: ``key -> carry``."""
 
     def init(key):
         model_state = model.init(key, image)
@@ -149,14 +139,6 @@ def make_steps(
     given `order`. Randomness depends on the carry's key, the epoch and the step only. A
     loop, not a scan, so that chunks of any length share one compilation. Step 0 resets
     the sums over the epoch and `bad_step`.
-
-    Args:
-      objectives: see `make_objectives`.
-      optimizer: see `make_init`.
-      scale: stored images to the network's input.
-      split_batch: see `experiments.devices.split_batch`.
-      batch_size: number of images per step.
-      augment: crop and mirror the images at random.
     """
     value_and_jac = bopt.value_and_jac(objectives, has_aux=True)
 

@@ -84,16 +84,9 @@ class Trainer:
 
     Attributes:
       carry: everything that changes during training, see `experiments.training.step`.
-      steps_per_epoch: number of batches per epoch.
-      seconds_compile: duration of tracing and compilation.
       capacity: number of networks that the program trains, the number of `seeds`
         rounded up to a multiple of the device mesh's rows.
-      devices: number of devices.
       memory: bytes that training needs on each device, as XLA plans them, or None.
-
-    Raises:
-      ConfigError: the batch is larger than the training set, or is not a multiple of
-        the devices that it is split across.
     """
 
     def __init__(
@@ -167,11 +160,7 @@ class Trainer:
     def start(
         self, seeds: Sequence[int], weights: Sequence[Weights] | None = None
     ) -> None:
-        """Begin again with other networks, at most `capacity`.
-
-        The program stays the same; if there are fewer, it trains the last one several
-        times.
-        """
+        """Begin again with other networks, at most `capacity`; nothing is compiled."""
         self._choose(seeds, weights)
         self.carry = self._init(self._seeds, self._weights)
 
@@ -214,9 +203,6 @@ class Trainer:
         Args:
           number: number of the epoch, from 1; it decides the order of the images.
           done: number of its steps that `carry` has behind it.
-
-        Yields:
-          A `Progress` after each chunk, the last with all steps done.
         """
         order = self._orders(number)
         while done < self.steps_per_epoch:
@@ -249,11 +235,7 @@ class Trainer:
             )
 
     def evaluate(self, splits: Sequence[str] = SPLITS) -> list[dict[str, Scores]]:
-        """Return per network split -> `Scores`; NaN where a network has diverged.
-
-        Args:
-          splits: some of train (its first 10,000 images), validation and test.
-        """
+        """Return per network split -> `Scores`; NaN where a network has diverged."""
         carry, scores = self.carry, {}
         for name in splits:
             split = getattr(self._dataset, name)
