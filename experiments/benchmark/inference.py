@@ -1,5 +1,11 @@
-"""What a pruned network of a run needs, in bytes and time; see `benchmark`."""
+"""Size and speed of a run's pruned network in several forms.
 
+unpruned: an untrained network of the same shape; masked: stored as nonzero entries and
+bits, used as dense arrays; CSR (SciPy): dense layers by SciPy's sparse matrices;
+shrunk: without the units that pruning has disconnected.
+"""
+
+import functools
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -8,98 +14,80 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
-from experiments.benchmark.step import ratio
-from experiments.launch import initial
+from experiments.benchmark.models import MODELS, Model
+from experiments.benchmark.timing import Times, make_table, measure, ratio
+from experiments.runs.directory import read
+from experiments.training.loop import initial
 
-# The form -> what its table calls it; all but the first are of the run's network.
-FORMS = {
-    "unpruned": "unpruned",
-    "masked": "dense arrays with masks",
-    "bcoo": "BCOO kernels (JAX)",
-    "csr": "CSR kernels (SciPy)",
-    "shrunk": "shrunk",
-}
+UNPRUNED = "unpruned"
+PROGRAMS = {"mnist_lenet": "lenet5", "cifar_vgg": "vgg"}  # pareto_front has --model
 
 
 class Form(NamedTuple):
-    """A network in one of the forms.
-
-    Attributes:
-      size: see `bopt.models.size`; `bytes` are those in memory.
-      file: bytes of its .npz file.
-      run: from images to logits.
-
-    Example:
-      >>> from bopt.models import Size
-      >>> from experiments.benchmark.inference import Form
-      >>> Form(Size(1, 1, 4), 12, lambda images: images).file
-      12
-    """
+    """A network in one of the forms: its size, bytes of its .npz file, and a call."""
 
     size: Size
     file: int
     run: Callable[[np.ndarray], Any]
 
 
-def forms(module: Any, image: tuple[int, int, int], path: str) -> dict[str, Form]:
-    """Reads a run's network, and makes all its forms.
+def compare(path: str, console: Console, steps: int, repeats: int) -> None:
+    """Measure and print one row per form of a run's network, in batches of 1 and 256.
 
-    Args:
-      module: `bopt.models.LeNet5` or `VGG`, as the run trained.
-      image: (H, W, C).
-      path: the run directory; of one with several seeds, seed 0 is taken.
+    With several seeds, it is the network of seed 0. The table needs 100 columns.
+    """
+    config = read(path).config
+    model = MODELS[PROGRAMS.get(config["experiment"]) or config["model"]]
+    found, times = forms(model, path), {}
 
-    Returns:
-      Name, of `FORMS`, -> form.
+    def repeat(form: Form, images: np.ndarray, number: int) -> None:
+        for _ in range(number):
+            form.run(images)
+
+    for batch in (1, 256):
+        images = np.zeros((batch, *model.image), np.float32)
+        runners = {
+            name: functools.partial(repeat, form, images)
+            for name, form in found.items()
+        }
+        measure(runners, 1, 1)  # compiles
+        times[batch] = measure(runners, steps, repeats)
+    console.width = max(console.width, 100)
+    console.print(table(found, times, f"{model.title} of {path}"))
+    console.print(verdict(times), highlight=False, soft_wrap=True)
+
+
+def forms(model: Model, path: str) -> dict[str, Form]:
+    """Read a run's network and return name -> form.
 
     Raises:
-      RunDirectoryError: no trained network there, or one of another kind.
+      RunDirectoryError: the run has no trained network, or one of another kind.
     """
-    fresh = jax.jit(module.init)(jax.random.key(0), np.zeros((1, *image), np.float32))
-    trained = initial(path, 0, fresh)
-    unpruned, pruned = chain(module, fresh), chain(module, trained)
-    small, sparse = shrink(pruned, image), _with_dense(pruned, export.bcoo)
-    found = {
-        "unpruned": _form(unpruned, image),
-        # In memory and on the device, it is as large as ever.
-        "masked": _form(pruned, image, stored=_with_dense(pruned, export.masked)),
-        "bcoo": _form(sparse, image),
-        "csr": _form(
-            sparse, image, _with_dense(pruned, export.csr), runner=_on_host(pruned)
-        ),
-        "shrunk": _form(small, image),
+    image = np.zeros((1, *model.image), np.float32)
+    fresh = jax.jit(model.module.init)(jax.random.key(0), image)
+    pruned = chain(model.module, initial(path, 0, fresh))
+    unpruned, small = chain(model.module, fresh), shrink(pruned, model.image)
+    masked, csr = (
+        Chain(pruned.kinds, pack(pruned.params)) for pack in (export.masked, export.csr)
+    )
+
+    def form(counted: Chain, stored: Chain, run: Callable[[np.ndarray], Any]) -> Form:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "network.npz"
+            stored.save(file)
+            return Form(size(counted, model.image), file.stat().st_size, run)
+
+    return {
+        UNPRUNED: form(unpruned, unpruned, _on_device(unpruned)),
+        "masked": form(pruned, masked, _on_device(pruned)),
+        "CSR (SciPy)": form(csr, csr, _on_host(pruned)),
+        "shrunk": form(small, small, _on_device(small)),
     }
-    return {name: found[name] for name in FORMS}
-
-
-def _with_dense(whole: Chain, pack: Callable[[dict[str, Any]], Any]) -> Chain:
-    """With another form of its dense layers' kernels."""
-    layers = [
-        pack(params) if kind == "dense" else params
-        for kind, params in zip(whole.kinds, whole.params, strict=True)
-    ]
-    return Chain(whole.kinds, tuple(layers))
-
-
-def _form(
-    used: Chain,
-    image: tuple[int, int, int],
-    stored: Chain | None = None,
-    runner: Callable[[np.ndarray], Any] | None = None,
-) -> Form:
-    counted = size(used, image)
-    if runner is not None and stored is not None:
-        counted = counted._replace(bytes=export.nbytes(list(stored.params)))
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "network.npz"
-        (stored or used).save(file)
-        on_disk = file.stat().st_size
-    return Form(counted, on_disk, runner or _on_device(used))
 
 
 def _on_device(used: Chain) -> Callable[[np.ndarray], Any]:
@@ -108,12 +96,12 @@ def _on_device(used: Chain) -> Callable[[np.ndarray], Any]:
 
 
 def _on_host(pruned: Chain) -> Callable[[np.ndarray], Any]:
-    """The convolutions by JAX, the dense layers by SciPy."""
+    """Compute the convolutions by JAX and the dense layers by SciPy."""
     cut = pruned.kinds.index("flatten") + 1
     head = jax.device_put(Chain(pruned.kinds[:cut], pruned.params[:cut]))
     compiled = jax.jit(Chain.__call__)
     layers = [
-        # Transposed once: SciPy multiplies from the left.
+        # Transposed once, because SciPy multiplies from the left.
         (export.csr({"kernel": params["kernel"].T})["kernel"], params["bias"][:, None])
         for kind, params in zip(pruned.kinds, pruned.params, strict=True)
         if kind == "dense"
@@ -131,71 +119,29 @@ def _on_host(pruned: Chain) -> Callable[[np.ndarray], Any]:
     return run
 
 
-def table(
-    found: dict[str, Form],
-    times: dict[int, dict[str, list[float]]],
-    title: str,
-) -> Table:
-    """Bytes, multiply-adds ("products"), and milliseconds a batch with their ratio to
-    the first row.
-
-    Args:
-      found: name -> form.
-      times: batch size -> name -> milliseconds a batch, one number a repeat.
-      title: of the table.
-
-    Returns:
-      A table.
-
-    Example:
-      >>> from bopt.models import Size
-      >>> from rich.console import Console
-      >>> from experiments.benchmark.inference import Form, table
-      >>> found = {"unpruned": Form(Size(9, 80, 36), 500, print)}
-      >>> Console(width=90).print(
-      ...     table(found, {1: {"unpruned": [0.5]}}, "LeNet-5"))  # doctest: +ELLIPSIS
-      <BLANKLINE>
-      ...
-         unpruned             500          36              80          0.500    1.00
-      <BLANKLINE>
-    """
-    result = Table(title=title, box=box.SIMPLE_HEAVY)
-    result.add_column("network", no_wrap=True)
-    columns = ["bytes, file", "in memory", "products"]
+def table(found: dict[str, Form], times: dict[int, Times], title: str) -> Table:
+    """Make a table of sizes and of milliseconds per batch, with ratios to unpruned."""
+    columns = ["network", "file (bytes)", "in memory", "multiply-adds"]
     for batch in times:
         columns += [f"ms for {batch}", "ratio"]
-    for column in columns:
-        result.add_column(column, justify="right")
+    rows = []
     for name, form in found.items():
-        numbers = [form.file, form.size.bytes, form.size.multiply_adds]
-        cells = [f"{number:,}" for number in numbers]
+        counts = (form.file, form.size.bytes, form.size.multiply_adds)
+        row = [name, *(f"{count:,}" for count in counts)]
         for measured in times.values():
-            cells += [
-                f"{statistics.median(measured[name]):.3f}",
-                f"{ratio(measured[name], measured['unpruned']):.2f}",
-            ]
-        result.add_row(FORMS[name], *cells)
-    return result
+            row.append(f"{statistics.median(measured[name]):.3f}")
+            row.append(f"{ratio(measured[name], measured[UNPRUNED]):.2f}")
+        rows.append(row)
+    return make_table(title, columns, rows)
 
 
-def verdict(times: dict[int, dict[str, list[float]]]) -> str:
-    """Says which forms are faster than the unpruned network, by a tenth or more.
-
-    Example:
-      >>> from experiments.benchmark.inference import verdict
-      >>> verdict({1: {"unpruned": [2.0], "bcoo": [3.0], "shrunk": [1.0]}})
-      'Batch 1: faster than unpruned is shrunk; not faster is BCOO kernels (JAX).'
-    """
+def verdict(times: dict[int, Times]) -> str:
+    """Return which forms are faster than the unpruned network."""
     lines = []
     for batch, measured in times.items():
-        faster, others = [], []
-        for name in measured:
-            if name != "unpruned":
-                quick = ratio(measured[name], measured["unpruned"]) <= 0.9
-                (faster if quick else others).append(FORMS[name])
-        named = [", ".join(names) or "none" for names in (faster, others)]
-        lines.append(
-            f"Batch {batch}: faster than unpruned is {named[0]}; not faster is "
-            f"{named[1]}."
-        )
+        ratios = {
+            name: ratio(own, measured[UNPRUNED]) for name, own in measured.items()
+        }
+        faster = [name for name, value in ratios.items() if value <= 0.9] or ["none"]
+        lines.append(f"Batch {batch}: a tenth or more faster: {', '.join(faster)}.")
     return "\n".join(lines)

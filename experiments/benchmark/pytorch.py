@@ -1,6 +1,6 @@
 """The same network, objectives and pruning in PyTorch and TorchJD, for comparison."""
 
-# Without the bench extra:
+# For machines without the bench extra:
 # pyright: reportMissingImports=false
 
 import functools
@@ -12,35 +12,22 @@ from torch import nn
 from torchjd.aggregation import MGDA
 from torchjd.autojac import backward, jac_to_grad
 
+from experiments.benchmark.timing import Runner
 from experiments.data import Dataset
 
 
-def makers(
+def make_rows(
     dataset: Dataset, batch_size: int
-) -> dict[str, Callable[[], tuple[Callable[[int], None], None]]]:
-    """The benchmark's rows: PyTorch's Adam, and TorchJD's MGDA with pruning.
-
-    Args:
-      dataset: the images.
-      batch_size: images a step.
-
-    Returns:
-      Name -> a function that returns a runner, as in `experiments.benchmark`, and
-      None, for how much memory it takes is not known.
-    """
+) -> dict[str, Callable[[], tuple[Runner, None]]]:
+    """Return name -> function that makes a runner of steps; its memory is unknown."""
+    make = functools.partial(_make_runner, dataset, batch_size)
     return {
-        "PyTorch adam, one objective": functools.partial(
-            _runner, dataset, batch_size, multi=False
-        ),
-        "TorchJD MGDA + adam, pruned": functools.partial(
-            _runner, dataset, batch_size, multi=True
-        ),
+        "PyTorch adam, one objective": functools.partial(make, multi=False),
+        "TorchJD MGDA + adam, pruned": functools.partial(make, multi=True),
     }
 
 
-def _runner(
-    dataset: Dataset, batch_size: int, multi: bool
-) -> tuple[Callable[[int], None], None]:
+def _make_runner(dataset: Dataset, batch_size: int, multi: bool) -> tuple[Runner, None]:
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = torch.from_numpy(dataset.images.transpose(0, 3, 1, 2) / 255).float()
