@@ -69,8 +69,11 @@ def forms(model: Model, path: str) -> dict[str, Form]:
       RunDirectoryError: the run has no trained network, or one of another kind.
     """
     image = np.zeros((1, *model.image), np.float32)
-    fresh = jax.jit(model.module.init)(jax.random.key(0), image)
-    pruned = chain(model.module, initial(path, 0, fresh))
+    init, key = model.module.init, jax.random.key(0)
+    shapes = jax.eval_shape(init, key, image)
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    pruned = chain(model.module, initial(path, 0, like))
+    fresh = jax.jit(init)(key, image)
     unpruned, small = chain(model.module, fresh), shrink(pruned, model.image)
     masked, csr = (
         Chain(pruned.kinds, pack(pruned.params)) for pack in (export.masked, export.csr)

@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -119,7 +119,7 @@ def _make_runner(
     return run, plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
-def table(times: timing.Times, costs: dict[str, Cost], title: str) -> Table:
+def table(times: timing.Times, costs: Mapping[str, Cost], title: str) -> Table:
     """Make a table whose ratios are those to the first row."""
     columns = ("optimizer", "ms per step", "ratio", "first call (s)", "memory (MiB)")
     reference, rows = next(iter(times.values())), []
