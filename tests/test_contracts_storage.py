@@ -19,7 +19,15 @@ FULL = {
     "madam": optax.chain(bopt.madam(0.1, amsgrad=True), bopt.prune(0.3, regrow=False)),
     "mrmsprop": optax.chain(bopt.mrmsprop(0.1), bopt.prune(0.3, where="*")),
 }
-full = pytest.mark.parametrize("optimizer", FULL.values(), ids=FULL)
+
+
+def full(*fast):
+    """One test for each of them; those not named are slow."""
+    rows = [
+        pytest.param(o, id=n, marks=() if n in fast else pytest.mark.slow)
+        for n, o in FULL.items()
+    ]
+    return pytest.mark.parametrize("optimizer", rows)
 
 
 def advance(optimizer, params, state, steps):
@@ -30,7 +38,7 @@ def advance(optimizer, params, state, steps):
     return params, state
 
 
-@full
+@full("madam")
 def test_resuming_from_orbax_equals_never_stopping(optimizer, tmp_path):
     params = problems.parameters()
     params, state = advance(optimizer, params, optimizer.init(params), 2)
@@ -49,10 +57,9 @@ def test_resuming_from_orbax_equals_never_stopping(optimizer, tmp_path):
     )
 
 
-@full
+@full(*FULL)
 def test_map_params_finds_every_copy_of_the_parameters(optimizer):
-    params = problems.parameters()
-    state = optimizer.init(params)
+    state = jax.eval_shape(optimizer.init, problems.parameters())
     marked = optax.tree.map_params(
         optimizer,
         lambda leaf: "param",
@@ -125,6 +132,7 @@ print("sharded as one")
 """
 
 
+@pytest.mark.slow
 def test_sharded_parameters_on_eight_devices():
     flags = (
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
