@@ -59,9 +59,10 @@ def two_weights(rows):
 
 
 def transcription(params, xis, kernel, *, before=None, after=None, weigh_by, prune):
-    """(parameters, weights) after each step; `before` acts on each objective's row,
-    `after` on the direction."""
-    before_state, after_state, trace = [0.0, 0.0], 0.0, []
+    """Parameters and weights after each step, and the least distance of a magnitude
+    from the threshold. `before` acts on each objective's row, `after` on the direction.
+    """
+    before_state, after_state, trace, margin = [0.0, 0.0], 0.0, [], np.inf
     for t, xi in enumerate(xis, 1):
         rows = [params - 0.05 + xi, np.sign(params) * kernel]
         applied = list(rows)
@@ -74,9 +75,10 @@ def transcription(params, xis, kernel, *, before=None, after=None, weigh_by, pru
             direction, after_state = after(after_state, direction, t)
         params = params - RATE * direction
         if prune:
+            margin = min(margin, abs(abs(params[kernel]) - THRESHOLD).min())
             params = np.where(kernel & (abs(params) <= THRESHOLD), 0.0, params)
         trace.append((params, weights))
-    return map(np.stack, zip(*trace, strict=True))
+    return *map(np.stack, zip(*trace, strict=True)), margin
 
 
 CASES = {
@@ -118,7 +120,7 @@ def compare(case, weigh_by, prune, dtype, rtol, atol):
     is_kernel = jax.tree.map(
         lambda leaf: jnp.full((1, *leaf.shape), leaf.ndim == 2), params
     )
-    expected, weights = transcription(
+    expected, weights, margin = transcription(
         problems.flat(jax.tree.map(lambda leaf: leaf[None], params))[0],
         problems.flat(xis),
         problems.flat(is_kernel)[0].astype(bool),
@@ -127,6 +129,8 @@ def compare(case, weigh_by, prune, dtype, rtol, atol):
         **rules,
     )
     ours = optax.tree.get(state, "SmgdState").weights
+    # Nothing comes so near to the threshold that rounding decides about it.
+    assert margin > 10 * atol
     np.testing.assert_allclose(ours, weights, rtol=rtol, atol=atol)
     np.testing.assert_allclose(problems.flat(trained), expected, rtol=rtol, atol=atol)
     if prune:
@@ -135,18 +139,37 @@ def compare(case, weigh_by, prune, dtype, rtol, atol):
         np.testing.assert_array_equal(problems.flat(trained) == 0, zeros)
 
 
-@pytest.mark.parametrize("weigh_by", ["gradients", "directions"])
-@pytest.mark.parametrize("case", CASES)
+# Without a preconditioner, gradients and directions are the same.
+FLOAT64 = [(case, "gradients") for case in CASES] + [
+    (case, "directions") for case in CASES if not case.startswith("smgd")
+]
+FAST = [
+    ("smgd, nesterov", "gradients"),
+    ("madam", "gradients"),
+    ("madam, amsgrad", "directions"),
+    ("mrmsprop, other arguments", "gradients"),
+]
+
+
+@pytest.mark.parametrize(
+    "case, weigh_by",
+    [
+        pytest.param(*row, marks=() if row in FAST else pytest.mark.slow)
+        for row in FLOAT64
+    ],
+)
 def test_float64(case, weigh_by):
     with jax.enable_x64(True):
         compare(case, weigh_by, True, jnp.float64, 1e-9, 1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_float32(case):
-    compare(case, "directions", True, jnp.float32, 1e-3, 1e-4)
+    compare(case, "directions", True, jnp.float32, 1e-3, 1e-5)
 
 
+@pytest.mark.slow
 def test_without_pruning():
     with jax.enable_x64(True):
         compare("madam", "gradients", False, jnp.float64, 1e-9, 1e-12)

@@ -45,11 +45,15 @@ OPTIMIZERS = {
 }
 
 
-def run(optimizer, updates, params=PARAMS):
-    """Applies a list of updates: [(params, state)] after each."""
+def run(optimizer, updates, params=PARAMS, compiled=False):
+    """Apply a list of updates: [(params, state)] after each.
+
+    A pruning with steps between is compiled once; outside jit it would be at each step.
+    """
     state, trace = optimizer.init(params), []
+    apply = jax.jit(optimizer.update) if compiled else optimizer.update
     for update in updates:
-        update, state = optimizer.update(update, state, params)
+        update, state = apply(update, state, params)
         params = optax.apply_updates(params, update)
         trace.append((params, optax.tree.get(state, "PruneState")))
     return trace
@@ -69,10 +73,18 @@ def kept(state):
     return np.asarray(state.mask["kernel"]).astype(int).tolist()
 
 
+FAST = [("nesterov", False), ("adam", True), ("every other step", True)]
+EVERY = [(name, True) for name in OPTIMIZERS] + [
+    (name, False) for name in ("nesterov", "adam", "lion", "every other step")
+]
+
+
 @pytest.mark.parametrize(
     "name, regrow",
-    [(name, True) for name in OPTIMIZERS]
-    + [(name, False) for name in ("nesterov", "adam", "lion", "every other step")],
+    [
+        pytest.param(*row, marks=() if row in FAST else pytest.mark.slow)
+        for row in EVERY
+    ],
 )
 def test_pruned_entries_are_exactly_zero_under_any_optimizer(name, regrow):
     # Whatever momentum, decay or noise the links before it hold.
@@ -83,7 +95,8 @@ def test_pruned_entries_are_exactly_zero_under_any_optimizer(name, regrow):
     kernel = np.asarray(params["dense"]["kernel"])
     assert not mask.all(), "nothing was pruned: the test would show nothing"
     np.testing.assert_array_equal(kernel[~mask], 0)
-    assert (abs(kernel[mask]) > 0.06).all()
+    # The mask and the parameter are computed apart: their rounding may differ.
+    assert (abs(kernel[mask]) > 0.06 * (1 - 1e-6)).all()
     if not regrow:
         assert not (~mask[:-1] & mask[1:]).any()
 
@@ -149,7 +162,7 @@ def test_every_start_and_stop():
     moves = [{(0, 2): 0.2} for _ in range(13)]
     moves[3][(1, 2)] = -0.28
     moves[10][(1, 1)] = 0.5
-    trace = run(optimizer, kernel_updates(*moves), PARAMS)
+    trace = run(optimizer, kernel_updates(*moves), compiled=True)
     masks = [kept(state) for _, state in trace]
     start = [[1, 1, 1], [1, 1, 1]]
     at_2, at_5 = [[1, 0, 1], [0, 1, 1]], [[1, 0, 1], [0, 1, 0]]
@@ -165,11 +178,11 @@ def test_every_start_and_stop():
 
 def test_a_held_entry_is_zero_at_every_step():
     optimizer = bopt.prune(0.05, every=4)
-    trace = run(optimizer, kernel_updates(*[{(0, 2): 0.3}] * 6))
+    trace = run(optimizer, kernel_updates(*[{(0, 2): 0.3}] * 6), compiled=True)
     assert [float(params["kernel"][0, 2]) for params, _ in trace] == pytest.approx(
         [0.3, 0.6, 0.9, 1.2, 1.5, 1.8]
     )
-    trace = run(optimizer, kernel_updates({}, *[{(0, 2): 0.3}] * 5))
+    trace = run(optimizer, kernel_updates({}, *[{(0, 2): 0.3}] * 5), compiled=True)
     expected = [0, 0, 0, 0, 0.3, 0.6]
     assert [float(params["kernel"][0, 2]) for params, _ in trace] == pytest.approx(
         expected
@@ -177,13 +190,15 @@ def test_a_held_entry_is_zero_at_every_step():
 
 
 def test_after_stop_the_last_mask_is_held():
-    trace = run(bopt.prune(0.05, stop=1), kernel_updates(*[{}, {(0, 2): 1.0}] * 3))
+    moves = kernel_updates(*[{}, {(0, 2): 1.0}] * 3)
+    trace = run(bopt.prune(0.05, stop=1), moves, compiled=True)
     assert all(kept(state) == [[1, 0, 0], [0, 1, 1]] for _, state in trace)
     assert trace[-1][0]["kernel"][0, 2] == 0
 
 
 def test_before_start_nothing_happens():
-    trace = run(bopt.prune(0.05, start=10), kernel_updates({}, {(0, 1): 0.019}))
+    moves = kernel_updates({}, {(0, 1): 0.019})
+    trace = run(bopt.prune(0.05, start=10), moves, compiled=True)
     assert all(state.mask["kernel"].all() for _, state in trace)
     assert trace[-1][0]["kernel"][0, 1] == pytest.approx(-0.001)
 
@@ -213,18 +228,12 @@ def test_nan_brings_a_pruned_entry_back_into_sight():
 
 
 def test_mask_is_idempotent():
-    params, state = problems.train(
-        optax.chain(bopt.smgd(), optax.adam(0.05), bopt.prune(0.1)),
-        problems.parameters(),
-        problems.noise(6),
-    )
-    params, state = problems.row((params, state), -1)
-    pruning = bopt.prune(0.1)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    old = optax.tree.get(state, "PruneState")
-    updates, new = pruning.update(zeros, old, params)
+    """Without a move, nothing changes."""
+    moves = kernel_updates({(0, 0): -0.45}, {(1, 1): 0.45}, {})
+    *_, (before, old), (after, new) = run(bopt.prune(0.1), moves)
+    assert not old.mask["kernel"].all()
     jax.tree.map(np.testing.assert_array_equal, new.mask, old.mask)
-    assert not any(leaf.any() for leaf in jax.tree.leaves(updates))
+    jax.tree.map(np.testing.assert_array_equal, after, before)
 
 
 def test_initial_mask_keeps_everything():
@@ -239,7 +248,7 @@ def test_strict_promotion():
         params = problems.parameters(dtype)
         optimizer = bopt.prune(0.5)
         with jax.numpy_dtype_promotion("strict"):
-            optimizer.update(params, optimizer.init(params), params)
+            jax.eval_shape(optimizer.update, params, optimizer.init(params), params)
 
 
 def update_with(optimizer, updates, params=PARAMS):
