@@ -11,9 +11,6 @@ from hypothesis import strategies
 from bopt.fronts import Front, Point, continuation
 
 KEY = jax.random.key(0)
-settings = hypothesis.settings(
-    deadline=None, derandomize=True, max_examples=200, database=None
-)
 options = strategies.tuples(
     strategies.integers(1, 12),
     strategies.sampled_from([(3e-5, 1.5e-4, 3e-3), (0.01, 0.3, 0.99), (0.1, 0.2, 0.3)]),
@@ -49,17 +46,16 @@ def drive(search, train=lambda weights, warm: (1.0, 2.0)):
         warm = warm or [None] * len(weights)
         trained = [train(*pair) for pair in zip(weights, warm, strict=True)]
         points += [Point(w, o) for w, o in zip(weights, trained, strict=True)]
-    raise AssertionError("The search goes on.")
+    raise AssertionError("The search does not end.")
 
 
 # The contract
 
 
-@settings
 @hypothesis.given(options, strategies.data())
 def test_points_decide_alone(given, data):
-    """Not their order, the key, what the search was asked before, or what else they
-    say; and it goes on from any points."""
+    """Not their order, their other columns, the key, or earlier calls; and the search
+    continues from any points."""
     search = made(*given)
     walked, _ = drive(search)
     rows = data.draw(
@@ -86,7 +82,6 @@ def test_points_decide_alone(given, data):
     assert bool(batch.weights) != bool(batch.reason)
 
 
-@settings
 @hypothesis.given(options)
 def test_all_weights_are_trained_from_their_neighbours(given):
     number, (smallest, start, largest) = given
@@ -133,7 +128,7 @@ def test_a_walk_is_spaced_geometrically_up_to_its_end(number):
 @pytest.mark.parametrize("objective", [0, 1])
 @pytest.mark.parametrize("above", [False, True])
 def test_a_walk_ends_where_a_training_diverged(above, objective, value):
-    """And the other goes on; nothing starts from the one that diverged."""
+    """And the other continues; nothing starts from the one that diverged."""
     search = continuation(9, start=0.4, smallest=0.1, largest=0.9)
     ordered = sorted(w1_of(p.weights for p in drive(search)[0]))
     bad = ordered[6 if above else 2]  # second of four in its walk
@@ -159,7 +154,7 @@ def test_if_the_first_diverged_so_did_the_search():
 
 @pytest.mark.parametrize("second", [1.5, math.nan])
 def test_several_seeds_count_as_one(second):
-    """Of which one that diverged ends the walk."""
+    """And one of them that diverged ends the walk."""
     search = continuation(4, 0.2, 0.1, 0.4)
     first = [point(0.2, seed=0), point(0.2, 3.0, seed=1)]
     batch = search(Front(first), KEY)
@@ -176,7 +171,7 @@ def test_several_seeds_count_as_one(second):
 
 
 def test_the_order_of_trainings_with_other_epochs_does_not_matter():
-    """Cause: of two means for the same weights, the last decided."""
+    """Cause: the last of two means for the same weights decided."""
     search = continuation(2, 0.2, 0.1, 0.4)
     points = [point(0.2, math.nan, epochs=1), point(0.2, epochs=2)]
     assert not search(Front(points), KEY).weights
@@ -257,8 +252,7 @@ def descended(x, weights, steps):
 
 @pytest.mark.parametrize("number", [20, 21])
 def test_a_few_steps_from_each_neighbour_trace_the_front(number):
-    """Whose every point costs a twentieth of the first; from scratch, so few steps end
-    far off."""
+    """Five steps a point from its neighbour's; from scratch, five steps end far off."""
     networks, scratch = {}, np.array([200.0, 200.0])
 
     def train(weights, warm):

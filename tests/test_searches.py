@@ -1,4 +1,4 @@
-"""What all searches have in common; how they end; wrong input."""
+"""The contract of all searches, their ends, and wrong input."""
 
 import inspect
 import math
@@ -45,12 +45,8 @@ fronts_of_all_kinds = strategies.builds(
     strategies.lists(strategies.tuples(objective, objective), min_size=5, max_size=9),
 )
 made_up = hypothesis.given(fronts_of_all_kinds, strategies.sampled_from([*SEARCHES]))
-settings = hypothesis.settings(
-    deadline=None, derandomize=True, max_examples=300, database=None
-)
 
 
-@settings
 @made_up
 def test_points_and_key_decide_alone(front, name):
     search = SEARCHES[name]
@@ -61,7 +57,6 @@ def test_points_and_key_decide_alone(front, name):
     assert search(Front.from_json(front.to_json()), KEY) == batch
 
 
-@settings
 @made_up
 def test_weights_are_new_and_within_the_starts(front, name):
     batch = SEARCHES[name](front, KEY)
@@ -76,7 +71,6 @@ def test_weights_are_new_and_within_the_starts(front, name):
             assert w1 != pytest.approx(other, rel=1e-6, abs=0)
 
 
-@settings
 @made_up
 def test_seeds_count_as_one_point(front, name):
     seeds = [

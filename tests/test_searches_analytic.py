@@ -1,5 +1,6 @@
 """The searches driven to their end, on fronts that are known."""
 
+import itertools
 import math
 from itertools import pairwise
 
@@ -12,8 +13,34 @@ from trainings import SEARCHES, STARTS, TRAININGS, drive, driven
 
 from bopt.fronts import Front, Point, dichotomic, grid, stochastic_dichotomic
 
-every_search = pytest.mark.parametrize("name", SEARCHES)
 DICHOTOMIC = ["dichotomic", "stochastic"]
+# On smooth or noisy fronts a search takes hundreds of trainings: a few pairs of the
+# two are fast enough, the others are slow tests.
+SMOOTH = {
+    *("parabola", "hyperbola", "dying", "overfitting", "diverging"),
+    *("noise, seed 0", "noise, seed 1", "much noise"),
+}
+FAST = {
+    ("bisection", "hyperbola"),
+    ("dichotomic", "hyperbola"),
+    ("dichotomic", "overfitting"),
+    ("arithmetic", "dying"),
+    ("bisection", "diverging"),
+    ("dichotomic", "much noise"),
+}
+
+
+def searches(*names, on=tuple(TRAININGS)):
+    """Pairs of a search and a training."""
+
+    def fast(pair):
+        return pair[1] not in SMOOTH or pair[0] not in STARTS or pair in FAST
+
+    rows = [
+        pytest.param(*pair, marks=() if fast(pair) else pytest.mark.slow)
+        for pair in itertools.product(names, on)
+    ]
+    return pytest.mark.parametrize("name, training", rows)
 
 
 def objectives(front):
@@ -31,8 +58,7 @@ def normal(p, q):
     return (q0 - p0) / (p1 - q1)
 
 
-@every_search
-@pytest.mark.parametrize("training", TRAININGS)
+@searches(*SEARCHES)
 def test_search_ends_within_the_starts_and_repeats_nothing(name, training):
     front, batches = driven(name, training)
     *going, last = batches
@@ -46,8 +72,7 @@ def test_search_ends_within_the_starts_and_repeats_nothing(name, training):
         assert sum(point.weights) == pytest.approx(1, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["bisection", "arithmetic", "wide"])
-@pytest.mark.parametrize("training", TRAININGS)
+@searches("bisection", "arithmetic", "wide")
 def test_every_half_and_quarter_has_been_tried(name, training):
     front, batches = driven(name, training)
     # Of equal points, the one with the smallest w1 counts.
@@ -71,8 +96,7 @@ def test_every_half_and_quarter_has_been_tried(name, training):
         assert p == q or (distances.min(1) < 0.0101).all()
 
 
-@pytest.mark.parametrize("name", DICHOTOMIC)
-@pytest.mark.parametrize("training", TRAININGS)
+@searches(*DICHOTOMIC)
 def test_every_normal_has_been_tried(name, training):
     front, batches = driven(name, training)
     hull = front.hull()
@@ -125,7 +149,7 @@ def test_a_concave_part_is_skipped(name):
 
 
 def test_points_above_the_segments_are_no_ends_of_them():
-    """Of a list, a concave part can be trained; its points start no search."""
+    """A list of weights can find a concave part, whose points start no search."""
     known = [Point((0.5, 0.5), objectives) for objectives in trainings.CONCAVE[1:3]]
     ends = [
         Point((1.0, 0.0), trainings.CONCAVE[0]),
@@ -142,23 +166,23 @@ def test_a_single_point_ends_the_search(name):
     assert "a single point, of weights (1.0, 0.0), is left" in batches[-1].reason
 
 
-@pytest.mark.parametrize("name", ["bisection", "arithmetic", *DICHOTOMIC])
-def test_a_dominated_start_does_not_hide_the_accurate_end(name):
-    front, _ = driven(name, "overfitting")
+@searches("bisection", "arithmetic", *DICHOTOMIC, on=["overfitting"])
+def test_a_dominated_start_does_not_hide_the_accurate_end(name, training):
+    front, _ = driven(name, training)
     best = min(f0 for f0, _ in objectives(front))
     assert best < 0.0525  # w1 = 4e-5, say; that of 3e-5 is 0.051
 
 
-@pytest.mark.parametrize("name", ["arithmetic", *DICHOTOMIC])
-def test_what_lies_before_a_dead_start_is_found(name):
-    front, _ = driven(name, "dying")
+@searches("arithmetic", *DICHOTOMIC, on=["dying"])
+def test_what_lies_before_a_dead_start_is_found(name, training):
+    front, _ = driven(name, training)
     alive, dead = objectives(front.hull())[-2:]
     assert dead == trainings.DEAD and alive == trainings.hyperbola((0.99, 0.01))
 
 
-@pytest.mark.parametrize("name", ["bisection", "arithmetic", "wide"])
-def test_bisection_does_without_trainings_that_diverge(name):
-    front, _ = driven(name, "diverging")
+@searches("bisection", "arithmetic", "wide", on=["diverging"])
+def test_bisection_does_without_trainings_that_diverge(name, training):
+    front, _ = driven(name, training)
     failed = sum(math.isnan(point.objectives[0]) for point in front)
     assert 0.1 * len(front) < failed < 0.3 * len(front)
     assert len(front.hull()) > 100
@@ -172,12 +196,8 @@ edges = strategies.lists(
     min_size=1,
     max_size=8,
 )
-settings = hypothesis.settings(
-    deadline=None, derandomize=True, max_examples=100, database=None
-)
 
 
-@settings
 @hypothesis.given(edges, strategies.sampled_from([1.0, 1e3]))
 def test_dichotomic_search_finds_every_vertex_with_the_fewest_trainings(edges, scale):
     """Every training finds a vertex or finishes a segment, so that n vertices take

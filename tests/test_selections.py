@@ -76,7 +76,6 @@ wheres = strategies.recursive(
 )
 
 
-@hypothesis.settings(deadline=None, derandomize=True, database=None)
 @hypothesis.given(wheres, wheres)
 def test_they_are_an_algebra_of_sets(a, b):
     # With "*" beside it a union is never empty, which select refuses.

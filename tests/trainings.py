@@ -1,4 +1,4 @@
-"""Trainings with known results, to drive the searches of `bopt.fronts` to their end.
+"""Trainings with known results, which drive the searches of `bopt.fronts` to an end.
 
 A training is a function: weights (w0, w1) -> (objective 0, objective 1). Most solve
 ``min w0 f0 + w1 f1`` exactly; what is not exact depends on the weights alone, not on
@@ -152,7 +152,7 @@ def drive(search, train, most=5000):
         if not batches[-1].weights:
             return Front(points), batches
         points += points_of(train, batches[-1], len(batches) - 1)
-    raise AssertionError(f"The search goes on after {most} trainings.")
+    raise AssertionError(f"The search does not end after {most} trainings.")
 
 
 @functools.cache
