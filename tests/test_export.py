@@ -10,7 +10,7 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,7 +36,6 @@ def same(found, expected):
     jax.tree.map(check, found, expected)
 
 
-@settings(deadline=None, max_examples=30)
 @given(kernels)
 @pytest.mark.parametrize("name", FORMS)
 def test_dense_undoes_each_form(name, kernel):
