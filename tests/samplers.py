@@ -155,14 +155,14 @@ def excess(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def tolerance(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What `excess` may be: 1e-4 w'Gw + 1e-7 min_i G_ii."""
+    """Largest `excess` allowed: 1e-4 w'Gw + 1e-7 min_i G_ii."""
     gram, weights = gram.astype(np.float64), weights.astype(np.float64)
     norm = np.einsum("...i,...ij,...j->...", weights, gram, weights)
     return 1e-4 * norm + 1e-7 * np.diagonal(gram, axis1=-2, axis2=-1).min(-1)
 
 
 def rounding(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What the rounding of exact weights to float32 may add to `excess`.
+    """Bound on what rounding exact weights to float32 adds to `excess`.
 
     A relative error u = 2^-24 of each weight moves (Gw)_i by up to u sum_j |G_ij| w_j.
     """

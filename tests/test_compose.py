@@ -16,6 +16,7 @@ import bopt
 
 PARAMS, XIS = problems.parameters(), problems.noise(6)
 RATE = 0.05
+SMGD = bopt.smgd()  # one for all tests, compiled once
 LABELS = {"conv": "conv", "dense": {"kernel": "dense", "bias": "dense"}}
 
 
@@ -31,7 +32,7 @@ def one_update(optimizer, jac=None, params=PARAMS, **extra):
 
 
 def test_clipping_after_smgd_clips_the_direction():
-    direction, _ = one_update(bopt.smgd())
+    direction, _ = one_update(SMGD)
     limit = optax.tree.norm(direction) / 2
     chain = optax.chain(bopt.smgd(), optax.clip_by_global_norm(limit))
     clipped, _ = one_update(chain)
@@ -39,21 +40,32 @@ def test_clipping_after_smgd_clips_the_direction():
 
 
 def test_what_follows_sees_an_ordinary_gradient():
-    """Fixed weights are Adam on the summed gradient."""
-    weights = jnp.array([1.0, 0.02])
-    chain = optax.chain(bopt.smgd(bopt.fixed(weights)), optax.adamw(RATE))
-    ours, _ = problems.train(chain, PARAMS, XIS)
+    """Fixed weights are AdamW on the gradient of the weighted sum."""
+    weights = np.array([1.0, 0.02], np.float32)
     adamw = optax.adamw(RATE)
+    optimizer = optax.chain(bopt.smgd(bopt.fixed(weights)), adamw)
 
     def summed(params, xi):
-        return problems.loss(params, xi) + 0.02 * bopt.l1(params)
+        return problems.loss(params, xi) + weights[1] * bopt.l1(params)
 
-    params, state = PARAMS, adamw.init(PARAMS)
-    for i in range(6):
-        grad = jax.grad(summed)(params, problems.row(XIS, i))
-        updates, state = adamw.update(grad, state, params)
-        params = optax.apply_updates(params, updates)
-    assert_close(problems.row(ours, -1), params)
+    @jax.jit
+    def train(params, xis):
+        def step(carry, xi):
+            (params, state), (other, other_state) = carry
+            _, jac = problems.value_and_jac(params, xi)
+            updates, state = optimizer.update(jac, state, params)
+            grad = jax.grad(summed)(other, xi)
+            others, other_state = adamw.update(grad, other_state, other)
+            ours = optax.apply_updates(params, updates), state
+            return (ours, (optax.apply_updates(other, others), other_state)), None
+
+        starts = (params, optimizer.init(params)), (params, adamw.init(params))
+        return jax.lax.scan(step, starts, xis)[0]
+
+    kernel = ("dense", "kernel")
+    params, xis = ({"w": tree[kernel[0]][kernel[1]]} for tree in (PARAMS, XIS))
+    (ours, _), (theirs, _) = train(params, xis)
+    assert_close(ours, theirs)
 
 
 def test_partition_weighs_each_group_by_its_own_rows():
@@ -68,7 +80,8 @@ def test_partition_weighs_each_group_by_its_own_rows():
         del xi
         return bopt.l1(params, where=2) + bopt.l2(params, where=4)
 
-    _, jac = bopt.value_and_jac([error, complexity])(PARAMS, problems.row(XIS, 0))
+    value_and_jac = jax.jit(bopt.value_and_jac([error, complexity]))
+    _, jac = value_and_jac(PARAMS, problems.row(XIS, 0))
     split = optax.partition({"dense": bopt.smgd(), "conv": bopt.smgd()}, LABELS)
     optimizer = optax.chain(split, optax.sgd(RATE), bopt.prune())
     updates, state = one_update(optimizer, jac)
@@ -97,7 +110,7 @@ def test_multisteps_after_smgd_averages_directions():
         moves.append(updates)
     for move in moves[::2]:
         assert not any(leaf.any() for leaf in jax.tree.leaves(move))
-    directions = [one_update(bopt.smgd(), jac)[0] for jac in jacs]
+    directions = [one_update(SMGD, jac)[0] for jac in jacs]
     for i in (1, 3):
         mean = jax.tree.map(
             lambda a, b: -RATE * (a + b) / 2, directions[i - 1], directions[i]
@@ -174,17 +187,20 @@ def test_the_wrong_order_is_refused(optimizer, error, message):
         one_update(optimizer)
 
 
-@pytest.mark.parametrize("kind", [aggregating.Aggregator, lambda *smgd: bopt.smgd()])
-def test_smgd_is_an_aggregator_of_optax(kind):
-    process = aggregating.process(
-        preprocessor=optax.with_extra_args_support(optax.identity()),
-        aggregator=kind(*bopt.smgd()),
-        postprocessor=optax.adam(RATE),
+def test_smgd_is_an_aggregator_of_optax():
+    values, jac = jnp.ones(2), {"w": problems.jacobian(PARAMS)["conv"]}
+    params = {"w": PARAMS["conv"]}
+    expected, _ = one_update(
+        optax.chain(SMGD, optax.adam(RATE)), jac, params, values=values
     )
-    values = jnp.ones(2)
-    ours, _ = one_update(process, values=values)
-    expected, _ = one_update(optax.chain(bopt.smgd(), optax.adam(RATE)), values=values)
-    assert_close(ours, expected)
+    for smgd in (SMGD, aggregating.Aggregator(*SMGD)):
+        process = aggregating.process(
+            preprocessor=optax.with_extra_args_support(optax.identity()),
+            aggregator=smgd,
+            postprocessor=optax.adam(RATE),
+        )
+        ours, _ = one_update(process, jac, params, values=values)
+        assert_close(ours, expected)
 
 
 def test_inject_hyperparams_with_a_schedule_and_static_choices():
@@ -212,7 +228,10 @@ def test_forgotten_static_arguments_are_named():
         optimizer.init(PARAMS)
 
 
-@pytest.mark.parametrize("weighting", [None, bopt.fixed([1.0, 0.1, 0.01])])
+@pytest.mark.parametrize(
+    "weighting",
+    [pytest.param(None, marks=pytest.mark.slow), bopt.fixed([1.0, 0.1, 0.01])],
+)
 def test_three_objectives_train(weighting):
     def smooth(params, xi):
         del xi
@@ -238,6 +257,7 @@ def test_three_objectives_train(weighting):
     assert optax.tree.get(state, "SmgdState").weights.shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float64])
 def test_a_whole_training_in_other_precisions(dtype):
     with jax.enable_x64(dtype == jnp.float64):
