@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = (
     ("__main__", "mnist_lenet", "cifar_vgg", "pareto_front", "benchmark"),
     ("launch", "report"),
-    ("figures",),
+    ("figures", "report_tables"),
     ("training", "plots", "reproduce"),
     ("runs",),
     ("devices", "data"),
