@@ -63,9 +63,8 @@ def grid(weights: Iterable[Weights] = geometric()) -> Search:
     Example:
       >>> import jax
       >>> from bopt.fronts import Front, Point, grid
-      >>> search = grid([(1.0, 0.0), (0.9, 0.1)])
       >>> front = Front([Point((1.0, 0.0), (0.04, 5000.0))])
-      >>> search(front, jax.random.key(0))
+      >>> grid([(1.0, 0.0), (0.9, 0.1)])(front, jax.random.key(0))
       Batch(weights=((0.9, 0.1),), reason='', warm_starts=())
     """
     listed = _weights.checked("grid", weights)

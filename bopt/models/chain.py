@@ -106,7 +106,7 @@ def chain(model: LeNet5 | VGG, variables: Any) -> Chain:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import LeNet5, chain
       >>> images = jnp.ones((1, 28, 28, 1))
-      >>> variables = LeNet5().init(jax.random.key(0), images)
+      >>> variables = jax.jit(LeNet5().init)(jax.random.key(0), images)
       >>> chain(LeNet5(), variables).kinds[:3]
       ('conv VALID', 'relu', 'avg_pool')
     """
@@ -168,7 +168,8 @@ def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import LeNet5, chain, shrink
-      >>> variables = LeNet5().init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+      >>> images = jnp.ones((1, 28, 28, 1))
+      >>> variables = jax.jit(LeNet5().init)(jax.random.key(0), images)
       >>> kernel = variables["params"]["Dense_1"]["kernel"]
       >>> variables["params"]["Dense_1"]["kernel"] = kernel.at[20:].set(0)
       >>> small = shrink(chain(LeNet5(), variables), (28, 28, 1))
@@ -279,7 +280,8 @@ def size(chain: Chain, image: tuple[int, int, int]) -> Size:
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import LeNet5, chain, size
-      >>> variables = LeNet5().init(jax.random.key(0), jnp.ones((1, 28, 28, 1)))
+      >>> images = jnp.ones((1, 28, 28, 1))
+      >>> variables = jax.jit(LeNet5().init)(jax.random.key(0), images)
       >>> size(chain(LeNet5(), variables), (28, 28, 1))
       Size(parameters=60074, multiply_adds=199968, bytes=240296)
     """

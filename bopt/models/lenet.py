@@ -20,7 +20,8 @@ class LeNet5(nn.Module):
     Example:
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import LeNet5
-      >>> params = LeNet5().init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+      >>> images = jnp.zeros((1, 28, 28, 1))
+      >>> params = jax.eval_shape(LeNet5().init, jax.random.key(0), images)
       >>> sum(leaf.size for leaf in jax.tree.leaves(params))
       60074
 
@@ -33,10 +34,7 @@ class LeNet5(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
-        """Return logits (B, classes) of images (B, 28, 28, 1) with values in [0, 1].
-
-        `train` is ignored; other networks need it.
-        """
+        """Return logits (B, classes) of images (B, 28, 28, 1); `train` is ignored."""
         del train
         x = images
         for features in (6, 16):

@@ -44,9 +44,10 @@ class VGG(nn.Module):
       >>> sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
       308394
       >>> model, images = VGG(stages=[(4, 1)], dropout=0.2), jnp.ones((8, 8, 8, 3))
-      >>> key = jax.random.key(0)
-      >>> logits, updated = model.apply(model.init(key, images), images, train=True,
-      ...                               mutable=["batch_stats"], rngs={"dropout": key})
+      >>> def step(key):
+      ...     return model.apply(model.init(key, images), images, train=True,
+      ...                        mutable=["batch_stats"], rngs={"dropout": key})
+      >>> logits, updated = jax.jit(step)(jax.random.key(0))
       >>> logits.shape, list(updated)
       ((8, 10), ['batch_stats'])
 
