@@ -1,11 +1,7 @@
 """Options of the programs: groups on the command line, flat in config.json."""
 
 from experiments.config.command_line import flat, from_flat, parse, peek, updated
-from experiments.config.defaults import (
-    check_at_least,
-    resolve,
-    resolve_front,
-)
+from experiments.config.defaults import check_at_least, resolve, resolve_front
 from experiments.config.front import FrontConfig, VggFront
 from experiments.config.options import (
     BASELINES,

@@ -18,17 +18,16 @@ def flat(config: Any) -> dict[str, Any]:
       >>> flat(Config())["batch_size"]
       32
     """
-    groups = (getattr(config, field.name) for field in dataclasses.fields(config))
+    groups = vars(config).values()
     return {name: value for group in groups for name, value in vars(group).items()}
 
 
 def from_flat(cls: type[Options], values: dict[str, Any]) -> Options:
     """Build options from a flat dictionary; other keys are ignored."""
-    default, groups = cls(), {}
-    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
-        group = getattr(default, field.name)
-        own = {name: values[name] for name in vars(group) if name in values}
-        groups[field.name] = dataclasses.replace(group, **own)
+    groups = {}
+    for name, group in vars(cls()).items():
+        own = {key: values[key] for key in vars(group) if key in values}
+        groups[name] = dataclasses.replace(group, **own)
     return cls(**groups)
 
 
@@ -48,15 +47,8 @@ def parse(
 ) -> Options:
     """Read options from the command line.
 
-    Args:
-      options: a dataclass of options.
-      program: name of the program, for the help text.
-      words: words of the command line; None for those of this process.
-      default: values where an option is not given.
-
-    Returns:
-      An instance of `options`. A mistake ends the process with code 2 and a message
-      that suggests the nearest option.
+    Values that are not given are those of `default`. A mistake ends the process with
+    code 2 and a message that suggests the nearest option.
     """
     words = sys.argv[1:] if words is None else words
     if "--version" in words:
@@ -64,12 +56,12 @@ def parse(
 
         print(f"bopt {bopt.__version__}")
         raise SystemExit(0)
-    given = {} if default is None else {"default": default}
+    given: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(
         options,
         prog=f"python -m experiments.{program}",
         args=words,
-        config=(tyro.conf.OmitArgPrefixes,),
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.DisallowNone),
         **given,
     )
 
@@ -84,5 +76,4 @@ class First:
 
 def peek(words: Sequence[str] | None) -> First:
     """Read the options that decide the defaults of the others, and no others."""
-    words = sys.argv[1:] if words is None else words
     return tyro.cli(First, args=words, return_unknown_args=True, add_help=False)[0]

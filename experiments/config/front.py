@@ -3,29 +3,14 @@
 import dataclasses
 from typing import Annotated, ClassVar, Literal
 
-import tyro
-
+from experiments.config import options
 from experiments.config.command_line import flat, from_flat
-from experiments.config.options import (
-    FLOAT,
-    INT,
-    STR,
-    Config,
-    Data,
-    Devices,
-    FrontObjectives,
-    FrontPruning,
-    FrontRun,
-    Optimizer,
-    VggConfig,
-    VggData,
-    VggDevices,
-)
+from experiments.config.options import DEPENDS, Config, VggConfig
 from experiments.paper_runs import EPOCHS
 
 
 @dataclasses.dataclass(frozen=True)
-class FrontOptimizer(Optimizer):
+class FrontOptimizer(options.Optimizer):
     """Optimizer and learning rate.
 
     Attributes:
@@ -37,7 +22,7 @@ class FrontOptimizer(Optimizer):
     """
 
     optimizer: Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"] = "adam"
-    epochs: Annotated[int | None, INT] = None
+    epochs: Annotated[int | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,20 +58,17 @@ class Search:
     search: Literal["grid", "bisection", "dichotomic", "stochastic", "continuation"] = (
         "grid"
     )
-    budget: Annotated[int | None, INT] = None
-    grid: Annotated[
-        Literal["geometric", "original"] | None,
-        tyro.conf.arg(metavar="{geometric,original}", help_behavior_hint=""),
-    ] = None
-    smallest: Annotated[float | None, FLOAT] = None
-    largest: Annotated[float | None, FLOAT] = None
+    budget: Annotated[int | None, DEPENDS] = None
+    grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None
+    smallest: Annotated[float | None, DEPENDS] = None
+    largest: Annotated[float | None, DEPENDS] = None
     levels: int = 15
-    corrector_epochs: Annotated[int | None, INT] = None
-    final_epochs: Annotated[int | None, INT] = None
+    corrector_epochs: Annotated[int | None, DEPENDS] = None
+    final_epochs: Annotated[int | None, DEPENDS] = None
     knee: Literal["weight_jump", "chord", "angle", "hypervolume"] = "chord"
-    parallel: Annotated[int | None, INT] = None
+    parallel: Annotated[int | None, DEPENDS] = None
     save: Literal["knee", "front", "all"] = "knee"
-    compare: Annotated[str | None, STR] = None
+    compare: Annotated[str | None, DEPENDS] = None
     model: Literal["lenet5", "vgg"] = "lenet5"
 
 
@@ -102,13 +84,13 @@ class FrontConfig:
     EPOCHS: ClassVar = EPOCHS["pareto_front", "lenet5"]
     RANGE: ClassVar[tuple[float, float]] = (3e-5, 3e-3)
 
-    data: Data = Data()
-    objectives: FrontObjectives = FrontObjectives()
+    data: options.Data = options.Data()
+    objectives: options.FrontObjectives = options.FrontObjectives()
     optimizer: FrontOptimizer = FrontOptimizer()
-    pruning: FrontPruning = FrontPruning()
+    pruning: options.FrontPruning = options.FrontPruning()
     search: Search = Search()
-    run: FrontRun = FrontRun()
-    devices: Devices = Devices()
+    run: options.FrontRun = options.FrontRun()
+    devices: options.Devices = options.Devices()
 
     def training(self) -> Config:
         """Return the options of each training of the search."""
@@ -127,8 +109,8 @@ class VggFront(FrontConfig):
     EPOCHS: ClassVar = EPOCHS["pareto_front", "vgg"]
     RANGE: ClassVar[tuple[float, float]] = (1e-3, 0.1)
 
-    data: VggData = VggData()
-    objectives: FrontObjectives = FrontObjectives(conv_l2=1e-6)
+    data: options.VggData = options.VggData()
+    objectives: options.FrontObjectives = options.FrontObjectives(conv_l2=1e-6)
     optimizer: FrontOptimizer = FrontOptimizer(batch_size=64)
     search: Search = Search(model="vgg")
-    devices: VggDevices = VggDevices()
+    devices: options.VggDevices = options.VggDevices()

@@ -10,11 +10,9 @@ import tyro
 
 from experiments.paper_runs import EPOCHS
 
-# For options whose default depends on others; the help text gives it.
-FLOAT = tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")
-INT = tyro.conf.arg(metavar="INT", help_behavior_hint="")
-PAIR = tyro.conf.arg(metavar="W0 W1", help_behavior_hint="")
-STR = tyro.conf.arg(metavar="STR", help_behavior_hint="")
+# For options without a default, or with one that depends on others: help gives it.
+DEPENDS = tyro.conf.arg(help_behavior_hint="")
+INT = DEPENDS
 
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
 BASELINES = ("sgd", "adam", "rmsprop")
@@ -36,7 +34,7 @@ class Data:
 
     dataset: Literal["auto", "mnist", "digits"] = "auto"
     data_dir: str = "data"
-    train_size: Annotated[int | None, INT] = None
+    train_size: Annotated[int | None, DEPENDS] = None
     standardize: bool = False
     augment: tyro.conf.Suppress[bool] = False
 
@@ -90,13 +88,13 @@ class Objectives(FrontObjectives):
         add the squared l2 norm of the convolution kernels to objective 1.
     """
 
-    l1: Annotated[float | None, FLOAT] = None
-    weights: Annotated[tuple[float, float] | None, PAIR] = None
-    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
-    weigh_by: Annotated[
-        Literal["gradients", "directions"] | None,
-        tyro.conf.arg(metavar="{gradients,directions}", help_behavior_hint=""),
+    l1: Annotated[float | None, DEPENDS] = None
+    weights: Annotated[
+        tuple[float, float] | None,
+        tyro.conf.arg(metavar="W0 W1", help_behavior_hint=""),
     ] = None
+    normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    weigh_by: Annotated[Literal["gradients", "directions"] | None, DEPENDS] = None
     split: bool = False
 
 
@@ -121,13 +119,13 @@ class Optimizer:
     """
 
     optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
-    learning_rate: Annotated[float | None, FLOAT] = None
-    epochs: Annotated[int | None, INT] = None
+    learning_rate: Annotated[float | None, DEPENDS] = None
+    epochs: Annotated[int | None, DEPENDS] = None
     batch_size: int = 32
-    momentum: Annotated[float | None, FLOAT] = None
+    momentum: Annotated[float | None, DEPENDS] = None
     nesterov: bool = False
     amsgrad: bool = False
-    decay: Annotated[float | None, FLOAT] = None
+    decay: Annotated[float | None, DEPENDS] = None
     schedule: Literal["logistic", "constant"] = "logistic"
 
 
@@ -158,11 +156,8 @@ class Pruning(FrontPruning):
         quarters of the steps; once, in the middle of the training (default cubic).
     """
 
-    sparsity: Annotated[float | None, FLOAT] = None
-    sparsity_schedule: Annotated[
-        Literal["cubic", "once"] | None,
-        tyro.conf.arg(metavar="{cubic,once}", help_behavior_hint=""),
-    ] = None
+    sparsity: Annotated[float | None, DEPENDS] = None
+    sparsity_schedule: Annotated[Literal["cubic", "once"] | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,8 +177,8 @@ class FrontRun:
         JAX_COMPILATION_CACHE_DIR), so that the next run starts faster.
     """
 
-    out: Annotated[str | None, STR] = None
-    resume: Annotated[str | None, STR] = None
+    out: Annotated[str | None, DEPENDS] = None
+    resume: Annotated[str | None, DEPENDS] = None
     seed: int = 0
     seeds: int = 1
     figures: bool = True
@@ -200,7 +195,7 @@ class Run(FrontRun):
         directory.
     """
 
-    init_from: Annotated[str | None, STR] = None
+    init_from: Annotated[str | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,9 +216,9 @@ class Devices:
 
     devices: int | Literal["all"] = 1
     distributed: bool = False
-    coordinator: Annotated[str | None, STR] = None
-    processes: Annotated[int | None, INT] = None
-    process_id: Annotated[int | None, INT] = None
+    coordinator: Annotated[str | None, DEPENDS] = None
+    processes: Annotated[int | None, DEPENDS] = None
+    process_id: Annotated[int | None, DEPENDS] = None
     dtype: tyro.conf.Suppress[Literal["float32", "bfloat16"]] = "float32"
 
 
