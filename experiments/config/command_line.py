@@ -11,13 +11,7 @@ Options = TypeVar("Options")
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """Return all options by name, without their groups.
-
-    Example:
-      >>> from experiments.config import Config, flat
-      >>> flat(Config())["batch_size"]
-      32
-    """
+    """Return all options by name, without their groups."""
     groups = vars(config).values()
     return {name: value for group in groups for name, value in vars(group).items()}
 

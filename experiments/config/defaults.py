@@ -163,8 +163,7 @@ def check_together(options: Mapping[str, Any]) -> None:
     for names, both in pairs.items():
         if both:
             raise ConfigError(
-                f"{names} contradict each other; expected at most one of them. Leave "
-                "one out."
+                f"{names} contradict each other; expected at most one. Leave one out."
             )
     if options["sparsity_schedule"] is not None and not sparsity:
         raise ConfigError(

@@ -11,64 +11,56 @@ from experiments.paper_runs import EPOCHS
 
 @dataclasses.dataclass(frozen=True)
 class FrontOptimizer(options.Optimizer):
-    """Optimizer and learning rate.
+    """Optimizer and learning rate."""
 
-    Attributes:
-      optimizer: adam, rmsprop and sgd minimize the weighted sum of the objectives;
-        madam and mrmsprop apply fixed weights to the objectives' own directions, as the
-        original.
-      epochs: Number of epochs of each training (default a third of the network's own
-        number: 10 on MNIST).
-    """
-
+    #: adam, rmsprop and sgd minimize the weighted sum of the objectives; madam and
+    #: mrmsprop apply fixed weights to the objectives' own directions, as the original.
     optimizer: Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"] = "adam"
+    #: Number of epochs of each training (default a third of the network's own
+    #: number: 10 on MNIST).
     epochs: Annotated[int | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """Search for the weights of the next trainings.
+    """Search for the weights of the next trainings."""
 
-    Attributes:
-      search: Choice of the weights: a list; midpoints between neighbors; normals of the
-        segments between neighbors; the same with random weights where a normal repeats;
-        steps from one trained network to the next.
-      budget: Maximum number of weights to train (default 20; 26 for the original list).
-      grid: List of a grid search: geometric, from SMALLEST to LARGEST, or the
-        original's 26 weights (default original for madam and mrmsprop, geometric
-        otherwise).
-      smallest: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG).
-      largest: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG). Dichotomic
-        searches, madam and mrmsprop end at the original's 0.1.
-      levels: Maximum number of times a search proposes further weights.
-      corrector_epochs: Number of epochs of a continuation's warm-started trainings,
-        at 0.3 of the learning rate (default a fifth of EPOCHS).
-      final_epochs: Number of epochs of the knee's final training; 0 for none (default
-        the network's own number: 30 on MNIST).
-      knee: Criterion that selects the knee, see bopt.fronts.
-      parallel: Number of networks trained as one program (default one per CPU device;
-        on accelerators as many as needed, if they fit in memory).
-      save: Parameters kept in networks/: those of the knees, of the non-dominated
-        points, or all.
-      compare: CSV file with the columns test_accuracy and nonzero_dense: networks to
-        draw beside the front.
-      model: Network to train, with its own defaults (see --model vgg --help).
-    """
-
+    #: Choice of the weights: a list; midpoints between neighbors; normals of the
+    #: segments between neighbors; the same with random weights where a normal repeats;
+    #: steps from one trained network to the next.
     search: Literal["grid", "bisection", "dichotomic", "stochastic", "continuation"] = (
         "grid"
     )
+    #: Maximum number of weights to train (default 20; 26 for the original list).
     budget: Annotated[int | None, DEPENDS] = None
+    #: List of a grid search: geometric, from SMALLEST to LARGEST, or the original's 26
+    #: weights (default original for madam and mrmsprop, geometric otherwise).
     grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None
+    #: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG).
     smallest: Annotated[float | None, DEPENDS] = None
+    #: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG). Dichotomic searches,
+    #: madam and mrmsprop end at the original's 0.1.
     largest: Annotated[float | None, DEPENDS] = None
+    #: Maximum number of times a search proposes further weights.
     levels: int = 15
+    #: Number of epochs of a continuation's warm-started trainings, at 0.3 of the
+    #: learning rate (default a fifth of EPOCHS).
     corrector_epochs: Annotated[int | None, DEPENDS] = None
+    #: Number of epochs of the knee's final training; 0 for none (default the network's
+    #: own number: 30 on MNIST).
     final_epochs: Annotated[int | None, DEPENDS] = None
+    #: Criterion that selects the knee, see bopt.fronts.
     knee: Literal["weight_jump", "chord", "angle", "hypervolume"] = "chord"
+    #: Number of networks trained as one program (default one per CPU device; on
+    #: accelerators as many as needed, if they fit in memory).
     parallel: Annotated[int | None, DEPENDS] = None
+    #: Parameters kept in networks/: those of the knees, of the non-dominated points, or
+    #: all.
     save: Literal["knee", "front", "all"] = "knee"
+    #: CSV file with the columns test_accuracy and nonzero_dense: networks to draw
+    #: beside the front.
     compare: Annotated[str | None, DEPENDS] = None
+    #: Network to train, with its own defaults (see --model vgg --help).
     model: Literal["lenet5", "vgg"] = "lenet5"
 
 
@@ -109,7 +101,7 @@ class VggFront(FrontConfig):
     EPOCHS: ClassVar = EPOCHS["pareto_front", "vgg"]
     RANGE: ClassVar[tuple[float, float]] = (1e-3, 0.1)
 
-    data: options.VggData = options.VggData()
+    data: options.VggData = options.VggData(standardize=True)
     objectives: options.FrontObjectives = options.FrontObjectives(conv_l2=1e-6)
     optimizer: FrontOptimizer = FrontOptimizer(batch_size=64)
     search: Search = Search(model="vgg")

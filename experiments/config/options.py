@@ -1,6 +1,7 @@
 """Options of a training, in small groups.
 
-Each part of a program gets its own group. "Attributes" are the help texts.
+Each part of a program gets its own group. Comments that begin with "#:" are the help
+texts; tyro begins a paragraph at a line of them that does not begin with a letter.
 """
 
 import dataclasses
@@ -10,9 +11,9 @@ import tyro
 
 from experiments.paper_runs import EPOCHS
 
-# For options without a default, or with one that depends on others: help gives it.
-DEPENDS = tyro.conf.arg(help_behavior_hint="")
-INT = DEPENDS
+# For options whose default, if any, is in the help text: it depends on others.
+DEPENDS = INT = tyro.conf.arg(help_behavior_hint="")
+PAIR = tyro.conf.arg(help_behavior_hint="", metavar="W0 W1")
 
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
 BASELINES = ("sgd", "adam", "rmsprop")
@@ -20,204 +21,161 @@ BASELINES = ("sgd", "adam", "rmsprop")
 
 @dataclasses.dataclass(frozen=True)
 class Data:
-    """Images to train on.
+    """Images to train on."""
 
-    Attributes:
-      dataset: auto: MNIST, or scikit-learn's handwritten digits if it is unavailable.
-      data_dir: Folder that may hold the original files of the dataset.
-      train_size: Number of training images to use, from the first (default all).
-      standardize: Subtract the training images' mean and divide by their standard
-        deviation, instead of scaling to the range 0 to 1.
-      augment: Crop each training image at random (4 pixels of padding) and mirror half
-        of them.
-    """
-
+    #: auto: MNIST, or scikit-learn's handwritten digits if it is unavailable.
     dataset: Literal["auto", "mnist", "digits"] = "auto"
+    #: Folder that may hold the original files of the dataset.
     data_dir: str = "data"
+    #: Number of training images to use, from the first (default all).
     train_size: Annotated[int | None, DEPENDS] = None
+    #: Subtract the training images' mean and divide by their standard deviation,
+    #: instead of scaling to the range 0 to 1.
     standardize: bool = False
     augment: tyro.conf.Suppress[bool] = False
 
 
 @dataclasses.dataclass(frozen=True)
 class VggData(Data):
-    """Images to train VGG on.
+    """Images to train VGG on."""
 
-    Attributes:
-      dataset: auto: CIFAR-10, or scikit-learn's handwritten digits if it is
-        unavailable.
-    """
-
+    #: auto: CIFAR-10, or scikit-learn's handwritten digits if it is unavailable.
     dataset: Literal["auto", "cifar10", "digits"] = "auto"
-    standardize: bool = True
+    #: Crop each training image at random (4 pixels of padding) and mirror half of them.
     augment: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class FrontObjectives:
-    """The two objectives.
+    """The two objectives."""
 
-    Attributes:
-      l1_where: Kernels whose l1 norm is objective 1: dense, or dense and convolution.
-      l1_at_zero: Derivative of the absolute value at 0, from -1 to 1: 0 as in the
-        paper; 1 keeps the norm of the l1 gradient constant while weights are pruned.
-      conv_l2: Coefficient of the squared l2 norm of the convolution kernels in
-        objective 0.
-    """
-
+    #: Kernels whose l1 norm is objective 1: dense, or dense and convolution.
     l1_where: Literal["dense", "all"] = "dense"
+    #: Derivative of the absolute value at 0, from -1 to 1: 0 as in the paper; 1 keeps
+    #: the norm of the l1 gradient constant while weights are pruned.
     l1_at_zero: float = 1.0
+    #: Coefficient of the squared l2 norm of the convolution kernels in objective 0.
     conv_l2: float = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Objectives(FrontObjectives):
-    """The two objectives and their balance.
+    """The two objectives and their balance."""
 
-    Attributes:
-      l1: Coefficient of the l1 norm for sgd, adam and rmsprop (default 3e-4; 0.03 for
-        VGG).
-      weights: Fixed weights of the two objectives for smgd, madam and mrmsprop, instead
-        of min-norm weights (default for VGG with madam or mrmsprop: 0.9 0.1, unless
-        --weigh-by, --normalize or --split is given).
-      normalize: Divisor of the gradients before the min-norm weights are computed:
-        none, their norms, the objective values, or both.
-      weigh_by: Source of madam's and mrmsprop's min-norm weights: the raw gradients, as
-        in the paper, or the directions that are applied (default directions).
-      split: Compute separate weights for the dense layers and for all other layers, and
-        add the squared l2 norm of the convolution kernels to objective 1.
-    """
-
+    #: L1 norm's coefficient for sgd, adam and rmsprop (default 3e-4; 0.03 for VGG).
     l1: Annotated[float | None, DEPENDS] = None
-    weights: Annotated[
-        tuple[float, float] | None,
-        tyro.conf.arg(metavar="W0 W1", help_behavior_hint=""),
-    ] = None
+    #: Fixed weights of the two objectives for smgd, madam and mrmsprop, instead of
+    #: min-norm weights (default for VGG with madam or mrmsprop: 0.9 0.1,
+    #: unless --weigh-by, --normalize or --split is given).
+    weights: Annotated[tuple[float, float] | None, PAIR] = None
+    #: Divisor of the gradients before the min-norm weights are computed: none, their
+    #: norms, the objective values, or both.
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
+    #: Source of madam's and mrmsprop's min-norm weights: the raw gradients, as in the
+    #: paper, or the directions that are applied (default directions).
     weigh_by: Annotated[Literal["gradients", "directions"] | None, DEPENDS] = None
+    #: Compute separate weights for the dense layers and for all other layers, and add
+    #: the squared l2 norm of the convolution kernels to objective 1.
     split: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """Optimizer and learning rate.
+    """Optimizer and learning rate."""
 
-    Attributes:
-      optimizer: smgd, madam and mrmsprop weigh the two gradients at every step; sgd,
-        adam and rmsprop minimize the sum cross entropy + L1 * l1 norm.
-      learning_rate: Initial learning rate (default 1e-2 for smgd and sgd, 1e-3
-        otherwise).
-      epochs: Number of passes over the training images (default 30 for LeNet-5, 125 for
-        VGG; on the digits 100 and 20).
-      batch_size: Number of images per step.
-      momentum: Momentum of smgd and sgd (default 0.9).
-      nesterov: Use Nesterov momentum (smgd, sgd).
-      amsgrad: Use AMSGrad's maximum of second moments (madam, adam).
-      decay: Time decay: the learning rate is divided by 1 + DECAY * step (default
-        learning rate / epochs for smgd and sgd, 0 otherwise).
-      schedule: Learning rate schedule over the epochs; logistic decays to a tenth.
-    """
-
+    #: smgd, madam and mrmsprop weigh the two gradients at every step; sgd, adam and
+    #: rmsprop minimize the sum cross entropy + L1 * l1 norm.
     optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
+    #: Initial learning rate (default 1e-2 for smgd and sgd, 1e-3 otherwise).
     learning_rate: Annotated[float | None, DEPENDS] = None
+    #: Number of passes over the training images (default 30 for LeNet-5, 125 for VGG;
+    #: on the digits 100 and 20).
     epochs: Annotated[int | None, DEPENDS] = None
+    #: Number of images per step.
     batch_size: int = 32
+    #: Momentum of smgd and sgd (default 0.9).
     momentum: Annotated[float | None, DEPENDS] = None
+    #: Use Nesterov momentum (smgd, sgd).
     nesterov: bool = False
+    #: Use AMSGrad's maximum of second moments (madam, adam).
     amsgrad: bool = False
+    #: Time decay: the learning rate is divided by 1 + DECAY * step (default learning
+    #: rate / epochs for smgd and sgd, 0 otherwise).
     decay: Annotated[float | None, DEPENDS] = None
+    #: Learning rate schedule over the epochs; logistic decays to a tenth.
     schedule: Literal["logistic", "constant"] = "logistic"
 
 
 @dataclasses.dataclass(frozen=True)
 class FrontPruning:
-    """Pruning during training.
+    """Pruning during training."""
 
-    Attributes:
-      prune: Prune after every step.
-      threshold: Largest magnitude that is set to 0.
-      prune_where: Kernels to prune: dense, convolution, or both.
-      regrow: Allow pruned weights to come back.
-    """
-
+    #: Prune after every step.
     prune: bool = True
+    #: Largest magnitude that is set to 0.
     threshold: float = 1e-3
+    #: Kernels to prune: dense, convolution, or both.
     prune_where: Literal["dense", "conv", "all"] = "dense"
+    #: Allow pruned weights to come back.
     regrow: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Pruning(FrontPruning):
-    """Pruning during training.
+    """Pruning during training."""
 
-    Attributes:
-      sparsity: Magnitude pruning to this share of zeros (0 to 1), instead of THRESHOLD.
-      sparsity_schedule: Schedule that reaches SPARSITY: cubic, gradually over three
-        quarters of the steps; once, in the middle of the training (default cubic).
-    """
-
+    #: Magnitude pruning to this share of zeros (0 to 1), instead of THRESHOLD.
     sparsity: Annotated[float | None, DEPENDS] = None
+    #: Schedule that reaches SPARSITY: cubic, gradually over three quarters of the
+    #: steps; once, in the middle of the training (default cubic).
     sparsity_schedule: Annotated[Literal["cubic", "once"] | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class FrontRun:
-    """Run directory, random seeds and checkpoints.
+    """Run directory, random seeds and checkpoints."""
 
-    Attributes:
-      out: Run directory; it must not hold a run (default runs/PROGRAM-TIME).
-      resume: Resume the run in this directory with the options stored there. Only
-        options that do not change the result may be added.
-      seed: Random seed for initialization, shuffling, augmentation and dropout.
-      seeds: Number of seeds to train as one program, from SEED on.
-      figures: Draw the figures.
-      checkpoint_every: Number of epochs between checkpoints; the last two and the best
-        on validation data are kept.
-      compilation_cache: Keep compiled programs in the user's cache folder (or in
-        JAX_COMPILATION_CACHE_DIR), so that the next run starts faster.
-    """
-
+    #: Run directory; it must not hold a run (default runs/PROGRAM-TIME).
     out: Annotated[str | None, DEPENDS] = None
+    #: Resume the run in this directory with the options stored there. Only options that
+    #: do not change the result may be added.
     resume: Annotated[str | None, DEPENDS] = None
+    #: Random seed for initialization, shuffling, augmentation and dropout.
     seed: int = 0
+    #: Number of seeds to train as one program, from SEED on.
     seeds: int = 1
+    #: Draw the figures.
     figures: bool = True
+    #: Number of epochs between checkpoints; the last two and the best on validation
+    #: data are kept.
     checkpoint_every: int = 1
+    #: Keep compiled programs in the user's cache folder (or in
+    #: JAX_COMPILATION_CACHE_DIR), so that the next run starts faster.
     compilation_cache: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Run(FrontRun):
-    """Run directory, random seeds and checkpoints.
+    """Run directory, random seeds and checkpoints."""
 
-    Attributes:
-      init_from: Start from the parameters and masks of the finished run in this
-        directory.
-    """
-
+    #: Start from the parameters and masks of the finished run in this directory.
     init_from: Annotated[str | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """Devices and processes.
+    """Devices and processes."""
 
-    Attributes:
-      devices: Number of devices to split each batch across.
-      distributed: Train with several processes, each started with the same options; all
-        must see the folder OUT.
-      coordinator: HOST:PORT of process 0 (default: from the cluster's environment).
-      processes: Number of processes (default: from the cluster's environment).
-      process_id: Number of this process, from 0 (default: from the cluster's
-        environment).
-      dtype: Data type of the network's computations; parameters, gradients and
-        statistics stay float32.
-    """
-
+    #: Number of devices to split each batch across.
     devices: int | Literal["all"] = 1
+    #: Train with several processes, each started with the same options; all must see
+    #: the folder OUT.
     distributed: bool = False
+    #: HOST:PORT of process 0 (default: from the cluster's environment).
     coordinator: Annotated[str | None, DEPENDS] = None
+    #: Number of processes (default: from the cluster's environment).
     processes: Annotated[int | None, DEPENDS] = None
+    #: Number of this process, from 0 (default: from the cluster's environment).
     process_id: Annotated[int | None, DEPENDS] = None
     dtype: tyro.conf.Suppress[Literal["float32", "bfloat16"]] = "float32"
 
@@ -226,6 +184,8 @@ class Devices:
 class VggDevices(Devices):
     """Devices, processes and precision."""
 
+    #: Data type of the network's computations; parameters, gradients and statistics
+    #: stay float32.
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
@@ -263,7 +223,7 @@ class VggConfig(Config):
     L1: ClassVar[float] = 0.03
     WEIGHTS: ClassVar[tuple[float, float] | None] = (0.9, 0.1)
 
-    data: VggData = VggData()
+    data: VggData = VggData(standardize=True)
     objectives: Objectives = Objectives(conv_l2=1e-6)
     optimizer: Optimizer = Optimizer("mrmsprop", batch_size=64)
     devices: VggDevices = VggDevices()
