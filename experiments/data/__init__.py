@@ -16,13 +16,12 @@ To add a dataset, write a module here with the dataset's name that defines TITLE
 name in messages and figures), SHAPE (of an image), SIZES (of train, validation and
 test), ORIGINALS (the files a user can provide, for messages) and `from_folder`,
 `from_prepared` and `from_download`, which return images, labels and their source or
-raise `UnavailableError`. Then add the name to the option's choices in `config.py`.
+raise `UnavailableError`. Then add the name to the choices in `config/options.py`.
 """
 
 import importlib
 import pkgutil
 from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -34,44 +33,26 @@ __all__ = ["TITLES", "DataError", "Dataset", "load"]
 
 
 class Dataset(NamedTuple):
-    """Labelled images and the three index ranges they are split into.
-
-    Attributes:
-      name: "mnist", "cifar10" or "digits".
-      title: the name in figures, e.g. "MNIST".
-      source: origin of the images; with ``dataset="auto"`` also the reason if it is not
-        the preferred dataset. Every artefact of a run records it.
-      images: (N, H, W, C) uint8, in the order train, validation, test.
-      labels: (N,) uint8.
-      train: indices to train on.
-      validation: indices for searches and early decisions.
-      test: indices to report on, never used for a decision.
-    """
+    """Labelled images and the three index ranges they are split into."""
 
     name: str
-    title: str
-    source: str
-    images: np.ndarray
-    labels: np.ndarray
+    title: str  # as in figures
+    source: str  # origin, for artefacts; why it is not the preferred dataset of "auto"
+    images: np.ndarray  # (N, H, W, C) uint8, in the order train, validation, test
+    labels: np.ndarray  # (N,) uint8
     train: range
-    validation: range
-    test: range
+    validation: range  # for searches and early decisions
+    test: range  # to report on, never used for a decision
 
 
-def _find_modules() -> dict[str, ModuleType]:
-    found = {
-        name: importlib.import_module(f"{__name__}.{name}")
-        for _, name, _ in pkgutil.iter_modules(__path__)
-    }
-    return {name: module for name, module in found.items() if hasattr(module, "SIZES")}
-
-
-_MODULES = _find_modules()
-# Name -> title of the datasets that "auto" can prefer.
+_FOUND = {
+    name: importlib.import_module(f"{__name__}.{name}")
+    for _, name, _ in pkgutil.iter_modules(__path__)
+}
+_MODULES = {name: found for name, found in _FOUND.items() if hasattr(found, "SIZES")}
+# Titles of the datasets that "auto" can prefer.
 TITLES: dict[str, str] = {
-    name: module.TITLE
-    for name, module in _MODULES.items()
-    if hasattr(module, "ORIGINALS")
+    name: module.TITLE for name, module in _MODULES.items() if name != "digits"
 }
 
 
@@ -87,15 +68,11 @@ def load(
     The validation part (the last training images) does not depend on `train_size`, the
     number of training images to keep, counted from the first. The digits take the image
     shape of the `preferred` dataset, which is also the first choice of "auto".
-
-    Example:
-      >>> from experiments import data
-      >>> digits = data.load("digits", train_size=1000)
-      >>> digits.images.shape, len(digits.train), len(digits.validation)
-      ((1797, 28, 28, 1), 1000, 143)
     """
-    _check_choice("dataset", dataset, ["auto", *_MODULES])
-    _check_choice("preferred dataset", preferred, list(TITLES))
+    if dataset not in (known := ("auto", *_MODULES)):
+        raise DataError(
+            f"unknown dataset {dataset!r}: expected one of {', '.join(known)}."
+        )
     if dataset == "digits":
         return _digits(preferred, "", train_size)
     wanted = preferred if dataset == "auto" else dataset
@@ -106,11 +83,9 @@ def load(
         ("downloaded with TFDS", module.from_download),
     ):
         try:
-            images, labels, source = read()
+            return _split(wanted, train_size, *read())
         except UnavailableError as error:
             reasons.append(f"{label}: {error}")
-        else:
-            return _split(wanted, images, labels, source, train_size)
     unavailable = f"{TITLES[wanted]} is unavailable"
     if dataset == "auto":
         because = f", because {unavailable} ({'; '.join(reasons)})"
@@ -123,13 +98,6 @@ def load(
     )
 
 
-def _check_choice(kind: str, name: str, choices: list[str]) -> None:
-    if name not in choices:
-        raise DataError(
-            f"unknown {kind} {name!r}: expected one of {', '.join(choices)}."
-        )
-
-
 def _digits(preferred: str, because: str, train_size: int | None) -> Dataset:
     try:
         images, labels = _MODULES["digits"].read(_MODULES[preferred].SHAPE)
@@ -137,15 +105,15 @@ def _digits(preferred: str, because: str, train_size: int | None) -> Dataset:
         needed = f" They were needed{because}." if because else ""
         raise DataError(f"{error}{needed}") from None
     source = f"scikit-learn's handwritten digits{because}"
-    return _split("digits", images, labels, source, train_size)
+    return _split("digits", train_size, images, labels, source)
 
 
 def _split(
     name: str,
+    train_size: int | None,
     images: np.ndarray,
     labels: np.ndarray,
     source: str,
-    train_size: int | None,
 ) -> Dataset:
     title, (train, validation, test) = _MODULES[name].TITLE, _MODULES[name].SIZES
     kept = train if train_size is None else train_size
@@ -154,13 +122,6 @@ def _split(
             f"train_size is {train_size}: expected a whole number from 1 to {train}, "
             f"the number of training images of {title} without the validation part."
         )
-    return Dataset(
-        name=name,
-        title=title,
-        source=source,
-        images=images,
-        labels=labels,
-        train=range(kept),
-        validation=range(train, train + validation),
-        test=range(train + validation, train + validation + test),
-    )
+    end = train + validation
+    parts = range(kept), range(train, end), range(end, end + test)
+    return Dataset(name, title, source, images, labels, *parts)

@@ -82,9 +82,8 @@ def _read_files(paths: Sequence[Path], remedy: str) -> tuple[np.ndarray, np.ndar
 
 def _parse(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     height, width, channels = SHAPE
-    records = np.frombuffer(b"".join(contents), np.uint8).reshape(
-        -1, 1 + math.prod(SHAPE)
-    )
+    records = np.frombuffer(b"".join(contents), np.uint8)
+    records = records.reshape(-1, 1 + math.prod(SHAPE))
     planes = records[:, 1:].reshape(-1, channels, height, width)
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].copy()
 
@@ -93,10 +92,8 @@ def _unequal_classes(images: np.ndarray, labels: np.ndarray) -> str:
     """Describe the first split whose ten classes differ in size, if there is one."""
     train = sum(SIZES[:2])
     for split, part in ("training", labels[:train]), ("test", labels[train:]):
-        counts = np.bincount(part, minlength=10)
-        if (counts != len(part) // 10).any():
-            return (
-                f"found {counts.tolist()} {split} images per class, expected "
-                f"{len(part) // 10} in each of ten"
-            )
+        counts, each = np.bincount(part, minlength=10).tolist(), len(part) // 10
+        if counts != [each] * 10:
+            found = f"found {counts} {split} images per class"
+            return f"{found}, expected {each} in each of ten"
     return ""

@@ -17,10 +17,9 @@ SIZES = (1_294, 143, 360)
 
 
 def read(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Read the digits, enlarged to a shape, in a fixed random order.
+    """Read the digits, enlarged to a shape, with equal channels.
 
-    The original order is by writer, so parts cut from it would differ in kind. All
-    channels are equal.
+    Their order is random but fixed: parts of the original, by writer, differ in kind.
     """
     try:
         from scipy import ndimage

@@ -58,12 +58,11 @@ def read_prepared(
         raise UnavailableError(
             f"the dataset in {root() / name} is unreadable: {_first_cause(error)}"
         ) from error
-    found = [len(part) for _, part in parts], images.shape[1:]
-    expected = [sum(sizes[:2]), sizes[2]], shape
-    if found != expected:
+    found, expected = [len(part) for _, part in parts], [sum(sizes[:2]), sizes[2]]
+    if (found, images.shape[1:]) != (expected, shape):
         wrong = (
-            f"found {found[0]} training and test images of shape {found[1]}, expected "
-            f"{expected[0]} of shape {expected[1]}"
+            f"found {found} training and test images of shape {images.shape[1:]}, "
+            f"expected {expected} of shape {shape}"
         )
     else:
         wrong = check(images, labels)
@@ -75,13 +74,9 @@ def read_prepared(
 
 def _arrays(source: Any) -> tuple[np.ndarray, np.ndarray]:
     # In chunks, because array_record takes as long for one example as for hundreds.
-    examples = [
-        example
-        for start in range(0, len(source), 1_000)
-        for example in source.__getitems__(
-            list(range(start, min(start + 1_000, len(source))))
-        )
-    ]
+    indices = range(len(source))
+    chunks = [indices[start : start + 1_000] for start in indices[::1_000]]
+    examples = [example for chunk in chunks for example in source.__getitems__(chunk)]
     images = np.stack([example["image"] for example in examples])
     return images, np.array([example["label"] for example in examples], np.uint8)
 
@@ -91,24 +86,18 @@ def fetch(name: str, urls: Sequence[str]) -> list[Path]:
 
     A download that has begun is never cut off.
     """
+    downloads, paths = root() / "downloads", {}
     try:
-        paths = _cached(name, urls)
+        # Beside each file, one of the same name and .INFO lists its addresses.
+        for info in (*downloads.glob("*.INFO"), *(downloads / name).glob("*.INFO")):
+            path, text = info.with_suffix(""), info.read_text(errors="replace")
+            if path.is_file():
+                paths |= {url: path for url in urls if f'"{url}"' in text}
     except OSError as error:
         raise UnavailableError(f"TFDS's cache is unreadable: {error}") from None
     if missing := [url for url in urls if url not in paths]:
         paths |= _download(name, missing)
     return [paths[url] for url in urls]
-
-
-def _cached(name: str, urls: Sequence[str]) -> dict[str, Path]:
-    # Beside each file lies one of the same name and .INFO, which lists its addresses.
-    downloads = root() / "downloads"
-    paths = {}
-    for info in (*downloads.glob("*.INFO"), *(downloads / name).glob("*.INFO")):
-        path, text = info.with_suffix(""), info.read_text(errors="replace")
-        if path.is_file():
-            paths |= {url: path for url in urls if f'"{url}"' in text}
-    return paths
 
 
 def _download(name: str, urls: Sequence[str]) -> dict[str, Path]:
@@ -159,9 +148,8 @@ def _import_tfds() -> Any:
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
-        raise UnavailableError(
-            f"tensorflow-datasets is missing ({error}): {INSTALL}"
-        ) from None
+        reason = f"tensorflow-datasets is missing ({error}): {INSTALL}"
+        raise UnavailableError(reason) from None
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     tfds.disable_progress_bar()
     return tfds

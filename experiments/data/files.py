@@ -11,10 +11,7 @@ INSTALL = 'install the `experiments` extra with `pip install -e ".[experiments]"
 
 
 class UnavailableError(Exception):
-    """A source lacks the dataset, so the next one is tried.
-
-    The message is a clause without a full stop.
-    """
+    """A source lacks the dataset; the message is a clause without a full stop."""
 
 
 class Original(NamedTuple):
@@ -59,20 +56,16 @@ def read(path: Path, original: Original, remedy: str) -> bytes:
     """
     try:
         size = path.stat().st_size
-        content = path.read_bytes() if size == original.size else b""
+        if size != original.size:
+            wrong = f"size: found {size} bytes, expected {original.size}"
+            raise DataError(f"{path}: wrong {wrong}. {remedy}")
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: {error}. {remedy}") from None
-    if size != original.size:
-        raise DataError(
-            f"{path}: wrong size: found {size} bytes, expected {original.size}. "
-            f"{remedy}"
-        )
     found = original.sha256 and hashlib.sha256(content).hexdigest()
     if found != original.sha256:
-        raise DataError(
-            f"{path}: wrong SHA-256: found {found}, expected {original.sha256}. "
-            f"{remedy}"
-        )
+        wrong = f"SHA-256: found {found}, expected {original.sha256}"
+        raise DataError(f"{path}: wrong {wrong}. {remedy}")
     return content
 
 

@@ -69,21 +69,15 @@ def sorted_sha256(images: np.ndarray, labels: np.ndarray) -> str:
 
 def _other_examples(images: np.ndarray, labels: np.ndarray) -> str:
     train = sum(SIZES[:2])
-    found = (
-        sorted_sha256(images[:train], labels[:train]),
-        sorted_sha256(images[train:], labels[train:]),
-    )
+    parts = slice(train), slice(train, None)
+    found = tuple(sorted_sha256(images[part], labels[part]) for part in parts)
     return "" if found == SORTED_SHA256 else "found other examples than MNIST's"
 
 
 def _read(paths: Iterable[Path], remedy: str) -> tuple[np.ndarray, np.ndarray]:
-    contents = [
-        gzip.decompress(files.read(path, original, remedy))
+    parts = [
+        np.frombuffer(gzip.decompress(files.read(path, original, remedy)), np.uint8)
         for path, original in zip(paths, FILES.values(), strict=True)
     ]
-    images = b"".join(content[16:] for content in contents[::2])
-    labels = b"".join(content[8:] for content in contents[1::2])
-    return (
-        np.frombuffer(images, np.uint8).reshape(-1, *SHAPE),
-        np.frombuffer(labels, np.uint8),
-    )
+    images = np.concatenate([part[16:] for part in parts[::2]])
+    return images.reshape(-1, *SHAPE), np.concatenate([p[8:] for p in parts[1::2]])

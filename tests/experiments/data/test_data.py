@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.config import Config
+from experiments.config.options import Data
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -31,7 +31,7 @@ def test_modules_of_datasets_define_the_documented_names(name):
 
 
 def test_the_choices_of_the_option_are_known():
-    choices = typing.get_args(typing.get_type_hints(Config)["dataset"])
+    choices = typing.get_args(typing.get_type_hints(Data)["dataset"])
     with pytest.raises(data.DataError, match="expected one of") as caught:
         data.load("no such")
     known = str(caught.value).rstrip(".").rpartition("expected one of ")[2]
@@ -43,10 +43,6 @@ def test_unknown_names_list_the_known_ones():
         data.DataError, match=r"dataset 'mnits': .* auto, cifar10, digits, mnist\.$"
     ):
         data.load("mnits")
-    with pytest.raises(
-        data.DataError, match=r"preferred dataset 'digits': .* cifar10, mnist\.$"
-    ):
-        data.load(preferred="digits")
 
 
 def test_train_size_keeps_the_first_and_leaves_the_other_parts(small_mnist):
