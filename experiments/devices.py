@@ -26,10 +26,8 @@ def use_all_cores() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
         return
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:  # not Linux
-        cores = os.cpu_count() or 1
+    on_linux = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if on_linux else os.cpu_count() or 1
     jax.config.update("jax_num_cpu_devices", cores)
 
 
@@ -38,7 +36,7 @@ def use_compilation_cache() -> None:
 
     Does nothing if JAX's own variable, JAX_COMPILATION_CACHE_DIR, names a folder.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
         root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(root) / "bopt" / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
@@ -47,11 +45,7 @@ def use_compilation_cache() -> None:
 def initialize_processes(
     coordinator: str | None, processes: int | None, process_id: int | None
 ) -> None:
-    """Connect this process to the others of the run.
-
-    Raises:
-      ConfigError: nothing is given, and JAX knows no cluster environment.
-    """
+    """Connect this process to the others of the run."""
     try:
         jax.distributed.initialize(coordinator, processes, process_id)
     except ValueError as error:
@@ -62,26 +56,22 @@ def initialize_processes(
 
 
 def data_devices(devices: int | Literal["all"], batch_size: int) -> int:
-    """Return the number of devices that each batch is split across.
-
-    Raises:
-      ConfigError: there are fewer devices, or they do not divide the batch.
-    """
-    available = jax.device_count()
+    """Return the number of devices that each batch is split across."""
+    available, processes = jax.device_count(), jax.process_count()
     number = available if devices == "all" else devices
     if not 1 <= number <= available:
         raise ConfigError(
             f"--devices is {devices}, but {available} are available; expected 1 to "
             f"{available}."
         )
-    if jax.process_count() > 1 and number != available:
+    if processes > 1 and number != available:
         raise ConfigError(
-            f"--devices is {devices}, but the {jax.process_count()} processes have "
-            f"{available}; expected all."
+            f"--devices is {devices}, but the {processes} processes have {available}; "
+            "expected all."
         )
     if batch_size % number:
-        above = -(-batch_size // number) * number
-        sizes = f"{above - number} or {above}" if above > number else f"{above}"
+        below = batch_size // number * number
+        sizes = f"{below} or {below + number}" if below else f"{number}"
         raise ConfigError(
             f"--batch-size is {batch_size}, which is not a multiple of {number} "
             f"devices; expected for example {sizes}."
@@ -90,10 +80,7 @@ def data_devices(devices: int | Literal["all"], batch_size: int) -> int:
 
 
 def make_mesh(networks: int, batch: int = 1) -> Mesh:
-    """Make a mesh of networks x batch; it needs not use every device.
-
-    With several processes, it has all devices of all of them.
-    """
+    """Make a mesh of networks x batch, of all devices with several processes."""
     rows = jax.device_count() // batch
     if jax.process_count() == 1:
         rows = min(networks, rows)
@@ -106,43 +93,23 @@ def make_mesh(networks: int, batch: int = 1) -> Mesh:
 
 
 def split_batch(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
-    """Return a function that splits a batch's rows across the mesh's batch axis.
-
-    It is for functions that `over_networks` maps.
-    """
+    """Return a function that splits rows across devices, inside of `over_networks`."""
     if mesh.shape[_BATCH] == 1:
         return lambda rows: rows
     return lambda rows: jax.lax.with_sharding_constraint(rows, P(_BATCH))
 
 
 def over_networks(
-    function: Callable[..., Any],
-    mapped: int,
-    mesh: Mesh,
-    at_once: bool | None = None,
+    function: Callable[..., Any], mapped: int, mesh: Mesh, at_once: bool | None = None
 ) -> Callable[..., Any]:
-    """Map a function of one network over K networks.
+    """Map a function of one network over K networks, sharded over the mesh.
 
-    The axis over networks is sharded over the mesh. A CPU device maps its networks one
-    after another, whose parameters stay in its cache: two to four times as fast as
-    batched products of small matrices. An accelerator maps several at once; a single
-    one is never batched, because its convolutions would become grouped ones.
-
-    Args:
-      function: a function of one network; its results are arrays.
-      mapped: number of leading arguments with an axis over networks, of a length that
-        is a multiple of the mesh's networks axis.
-      mesh: see `make_mesh`.
-      at_once: vectorize over the networks of a device; None to choose.
-
-    Returns:
-      A function for `jax.jit` whose results have a leading axis over networks.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> from experiments.devices import make_mesh, over_networks
-      >>> print(jax.jit(over_networks(jnp.add, 1, make_mesh(1)))(jnp.arange(2), 1))
-      [1 2]
+    The first `mapped` arguments and all results have a leading axis over networks; its
+    length is a multiple of the mesh's. A CPU device maps its networks one after
+    another, whose parameters stay in its cache: two to four times as fast as batched
+    products of small matrices. An accelerator maps several at once; a single one is
+    never batched, because its convolutions would become grouped ones. `at_once`
+    overrides this choice.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
 
@@ -158,11 +125,10 @@ def over_networks(
 
     @functools.wraps(function)  # its name is in the logs of the compiler
     def on_all(*args):
-        specs = [*[P(_NETWORKS)] * mapped, *[P()] * (len(args) - mapped)]
         return jax.shard_map(
             on_a_device,
             mesh=mesh,
-            in_specs=tuple(specs),
+            in_specs=(P(_NETWORKS),) * mapped + (P(),) * (len(args) - mapped),
             out_specs=P(_NETWORKS),
             axis_names={_NETWORKS},  # XLA splits the batches, see `split_batch`
             check_vma=False,  # otherwise constants could not be carries of loops
@@ -195,22 +161,17 @@ def gathered(number: int) -> list[int]:
 
 
 def on_first(function: Callable[[], Any]) -> Any:
-    """Call a function in the first process only; if it fails, all processes fail.
+    """Call a function in the first process only, and return None in the others.
 
-    Returns:
-      The function's result; None in the other processes.
-
-    Raises:
-      ProcessError: in the other processes, if the first one failed.
+    If it fails, all processes fail.
     """
     if jax.process_count() == 1:
         return function()
     result, error = None, None
-    if jax.process_index() == 0:
-        try:
-            result = function()
-        except Exception as raised:
-            error = raised
+    try:
+        result = function() if jax.process_index() == 0 else None
+    except Exception as raised:
+        error = raised
     failed = gathered(error is not None)[0]
     if error is not None:
         raise error

@@ -12,11 +12,10 @@
 A missing, damaged or changed original file is an error, never a reason to try the next
 source. A prepared dataset that differs from the original is passed over.
 
-To add a dataset, write a module here with the dataset's name that defines TITLE (the
-name in messages and figures), SHAPE (of an image), SIZES (of train, validation and
-test), ORIGINALS (the files a user can provide, for messages) and `from_folder`,
-`from_prepared` and `from_download`, which return images, labels and their source or
-raise `UnavailableError`. Then add the name to the choices in `config/options.py`.
+To add a dataset, write a module here that defines TITLE, SHAPE (of an image), SIZES (of
+train, validation, test), ORIGINALS (files a user can provide, for messages) and
+`from_folder`, `from_prepared` and `from_download`, which return images, labels and
+source or raise `UnavailableError`. Then add its name to `config/options.py`.
 """
 
 import importlib

@@ -1,9 +1,8 @@
 """CIFAR-10, from its binary files, from their archive, or as prepared by TFDS.
 
-Each of the six files holds 10,000 records of 3,073 bytes: the label, then the red, the
-green and the blue plane of the image, row by row. The archive's version for Python is
-of no use, because reading a pickle can run any code. The archive has a known checksum;
-the single files and TFDS's images have none, so their sizes and classes are checked.
+Each of the six files holds 10,000 records of 3,073 bytes: the label, then the image's
+red, green and blue plane. The archive for Python holds pickles, which can run any code.
+Only the archive has a known checksum; otherwise sizes and classes are checked.
 
 Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009.
 """
