@@ -17,8 +17,6 @@ from experiments.errors import RunDirectoryError
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "<")
-CROSS_ENTROPY = "Validation cross entropy (nats)"
-L1_NORM = "l1 norm of the dense weights"
 ACCURACY = "Test accuracy (%)"
 DENSE_LEFT = "Dense weights left (nonzero entries)"
 _ACCURACIES = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 100)
@@ -53,22 +51,8 @@ def results(front: Front) -> np.ndarray:
 def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """Select the points that a panel must show: non-dominated, or nearly as accurate.
 
-    Dominated networks near chance would squeeze all others into a corner.
-
-    Args:
-      accuracy: (n,) from 0 to 1; NaN where unknown.
-      costs: (n, 2), to be minimized: the panel's coordinates.
-
-    Returns:
-      (n,) booleans: True for non-dominated points, and where the error exceeds the
-      lowest by at most 5 percentage points or a factor of 2; False without costs.
-
-    Example:
-      >>> import numpy as np
-      >>> from experiments.plots.axes import must_show
-      >>> accuracy = np.array([0.99, 0.95, 0.1, 0.1])
-      >>> must_show(accuracy, np.stack([[9, 2, 3, 1], 1 - accuracy], 1)).tolist()
-      [True, True, False, True]
+    Dominated networks near chance would squeeze all others into a corner. The costs,
+    (n, 2), are the panel's coordinates, to be minimized; an accuracy may be NaN.
     """
     error = 1 - accuracy
     best = np.fmin.reduce(error, initial=np.inf)
@@ -77,13 +61,30 @@ def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:
     return shown & np.isfinite(costs).all(1)
 
 
-def set_limits(
+def show_results(
     axes: Axes,
-    points: np.ndarray,
-    *,
-    log_x: bool = False,
-    accuracy: bool = False,
-    few_ticks: bool = False,
+    own: np.ndarray,
+    always: np.ndarray,
+    published: np.ndarray,
+    around: np.ndarray | float = 0.0,
+) -> None:
+    """Fit a panel to `results`, name its axes, and count what it does not show.
+
+    It shows what it must, the own points marked as `always`, and deviations `around`.
+    """
+    known = np.concatenate([own, published])
+    shown = must_show(known[:, 1] / 100, known * [1, -1])
+    shown[: len(own)] |= always
+    lower, upper = own - around, own + around
+    lower = np.where(lower > 0, lower, own)  # a logarithmic axis has no place for it
+    ends = np.concatenate([lower, upper])[np.tile(shown[: len(own)], 2)]
+    set_limits(axes, np.concatenate([known[shown], ends]), log_x=True, accuracy=True)
+    axes.set(xlabel=DENSE_LEFT, ylabel=ACCURACY)
+    axes.set_title(not_shown(axes, own, published), fontsize=8, loc="right")
+
+
+def set_limits(
+    axes: Axes, points: np.ndarray, *, log_x=False, accuracy=False, few_ticks=False
 ) -> None:
     """Fit both axes to points, (n, 2), with a margin.
 
@@ -96,24 +97,20 @@ def set_limits(
         if not len(values):
             continue
         low, high = values.min(), values.max()
-        positive = values[values > 0]
-        if accuracy and name == "y":
-            if 100 - low > 10 * max(100 - high, 1):
-                _error_axis(axes, low, high)
-            else:
-                _linear_axis(axes, name, low, high, few_ticks)
-        elif len(positive) and ((log_x and name == "x") or high > 10 * positive.min()):
-            _log_axis(axes, name, positive.min(), high, bool(low <= 0), few_ticks)
+        start = values[values > 0].min(initial=np.inf)
+        percent = accuracy and name == "y"
+        if percent and 100 - low > 10 * max(100 - high, 1):
+            _error_axis(axes, low, high)
+        elif not percent and (
+            start < high / 10 or (log_x and name == "x" and high > 0)
+        ):
+            _log_axis(axes, name, start, high, bool(low <= 0), few_ticks)
         else:
-            _linear_axis(axes, name, low, high, few_ticks)
-
-
-def _linear_axis(axes: Axes, name: str, low: float, high: float, few: bool) -> None:
-    margin = 0.07 * (high - low) or 0.005 * abs(high)
-    limits = (low - margin, high + margin) if low or high else (-0.05, 1)
-    axes.set(**{f"{name}lim": limits})
-    if few:
-        getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(4))
+            margin = 0.07 * (high - low) or 0.005 * abs(high)
+            limits = (low - margin, high + margin) if low or high else (-0.05, 1)
+            axes.set(**{f"{name}lim": limits})
+            if few_ticks:
+                getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(4))
 
 
 def _log_axis(
@@ -172,39 +169,26 @@ def inside(axes: Axes, points: np.ndarray) -> np.ndarray:
     return (left <= x) & (x <= right) & (bottom <= y) & (y <= top)
 
 
-def not_shown(
-    axes: Axes, points: np.ndarray, published: np.ndarray | None = None
-) -> str:
+def not_shown(axes: Axes, points: np.ndarray, published=()) -> str:
     """Count the points, (n, 2), that a panel does not show; "" for none."""
     if not len(points):
         return "No point yet"
     diverged = ~np.isfinite(points).all(1)
-    others = np.empty((0, 2)) if published is None else published
     counts = {
         "outside": (~inside(axes, points) & ~diverged).sum(),
-        "published outside": (~inside(axes, others)).sum(),
+        "published outside": (~inside(axes, np.reshape(published, (-1, 2)))).sum(),
         "diverged": diverged.sum(),
     }
     words = [f"{number} {what}" for what, number in counts.items() if number]
-    return "Not shown: " * bool(words) + ", ".join(words)
+    return f"Not shown: {', '.join(words)}" if words else ""
 
 
 def legend_below(figure: Figure | SubFigure, panels: Iterable[Axes]) -> None:
-    """Add one legend below all panels, with each label once.
-
-    The figure has constrained layout, or is an empty strip below the panels.
-    """
+    """Add one legend below all panels, with each label once."""
     found = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(
-            found.values(),
-            found.keys(),
-            loc="outside lower center",
-            ncols=4,
-            fontsize=9,
-            markerscale=0.8,
-            frameon=False,
-        )
+        look = {"ncols": 4, "fontsize": 9, "markerscale": 0.8, "frameon": False}
+        figure.legend(found.values(), found, loc="outside lower center", **look)

@@ -1,6 +1,6 @@
 """Curves of runs over the epochs: accuracy, loss, weight of objective 1, sparsity."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.axes import (
-    ACCURACY,
-    COLORS,
-    DASHES,
-    DENSE_LEFT,
-    MARKERS,
-    log_ticks,
-    tidy,
-)
+from experiments.plots.axes import COLORS, DASHES, DENSE_LEFT, MARKERS, log_ticks, tidy
 
 Rows = list[dict[str, Any]]  # of metrics.jsonl
+Points = Mapping[int, float]  # by epoch
 Runs = Sequence[tuple[str, Rows]]
 
 _SPLITS = {"Training": "train", "Validation": "validation", "Test": "test"}
@@ -26,24 +19,13 @@ _LAYERS = {"conv": "convolutional layers", "dense": "dense layers"}
 
 
 def curves(runs: Runs, subject: str) -> dict[str, Figure]:
-    """Draw the four figures of one run, or of several runs for comparison.
+    """Draw figures of labels and rows: one run, or several runs for comparison.
 
     One run shows its splits and layers, several show their test results and totals.
     Rows that are means over seeds get a band of one standard deviation on each side.
-
-    Args:
-      runs: label and rows of each run; the label of a single run is not used.
-      subject: the end of each title, such as "adam on MNIST".
-
-    Returns:
-      Name of a file without ending -> figure: accuracy, loss, weight, nonzeros.
+    Titles end with the subject.
     """
-    panels = {
-        "accuracy": _accuracy,
-        "loss": _loss,
-        "weight": _weight,
-        "nonzeros": _nonzeros,
-    }
+    panels = dict(accuracy=_accuracy, loss=_loss, weight=_weight, nonzeros=_nonzeros)
     figures = {}
     for name, panel in panels.items():
         figures[name] = Figure(figsize=(6.4, 4.2), layout="constrained")
@@ -61,96 +43,91 @@ def curves(runs: Runs, subject: str) -> dict[str, Figure]:
 
 
 def _accuracy(axes: Axes, runs: Runs) -> str:
-    drawn = _metric(axes, runs, "accuracy", 100)
+    title = _metric(axes, runs, "Accuracy", "%", 100)
+    epochs, values = np.concatenate([line.get_xydata() for line in axes.lines]).T
     # The first epoch is at chance: limits that included it would hide the others.
-    after = [y for x, values in drawn for e, y in zip(x, values, strict=True) if e]
-    if after:
-        margin = 0.05 * (100 - min(after))
-        axes.set_ylim(min(after) - margin - 0.01, 100 + margin)
-    axes.set_ylabel("Accuracy (%)" if len(runs) == 1 else ACCURACY)
-    return "Accuracy" if len(runs) == 1 else "Test accuracy"
-
-
-def _loss(axes: Axes, runs: Runs) -> str:
-    _metric(axes, runs, "cross_entropy")
-    axes.set_yscale("log")
-    title = "Cross entropy" if len(runs) == 1 else "Test cross entropy"
-    axes.set_ylabel(f"{title} (nats)")
+    if epochs.any():
+        low = values[epochs > 0].min()
+        margin = 0.05 * (100 - low)
+        axes.set_ylim(low - margin - 0.01, 100 + margin)
     return title
 
 
-def _metric(axes: Axes, runs: Runs, metric: str, factor: float = 1) -> list[tuple]:
+def _loss(axes: Axes, runs: Runs) -> str:
+    title = _metric(axes, runs, "Cross entropy", "nats")
+    axes.set_yscale("log")
+    return title
+
+
+def _metric(axes: Axes, runs: Runs, title: str, unit: str, factor: int = 1) -> str:
     """Draw a metric of each split of one run, or of the test split of each run."""
-    lines = [
-        (split if len(runs) == 1 else label, f"{key}_{metric}", rows)
-        for label, rows in runs
-        for split, key in _SPLITS.items()
-        if len(runs) == 1 or key == "test"
-    ]
-    drawn = []
-    for number, (label, key, rows) in enumerate(lines):
+    metric = title.lower().replace(" ", "_")
+    if len(runs) == 1:
+        lines = [(label, split, runs[0][1]) for label, split in _SPLITS.items()]
+    else:
+        lines = [(label, "test", rows) for label, rows in runs]
+        title = f"Test {title.lower()}"
+    for number, (label, split, rows) in enumerate(lines):
+        key = f"{split}_{metric}"
         rows = [row for row in rows if row[key] is not None]
-        epochs = [row["epoch"] for row in rows]
-        values = factor * np.array([row[key] for row in rows], float)
-        _line(axes, number, epochs, values, label)
+        points = {row["epoch"]: factor * row[key] for row in rows}
+        _line(axes, number, points, label)
         deviations = [row.get("deviation", {}).get(key) or 0.0 for row in rows]
         if any(deviations):
-            around = factor * np.array(deviations)
+            around = np.outer((-factor, factor), deviations)
+            band = np.array(list(points.values())) + around
             color = COLORS[number % len(COLORS)]
-            band = values - around, values + around
-            axes.fill_between(epochs, *band, color=color, alpha=0.2, lw=0)
-        drawn.append((epochs, values))
-    return drawn
+            axes.fill_between(list(points), *band, color=color, alpha=0.2, lw=0)
+    axes.set_ylabel(f"{title} ({unit})")
+    return title
 
 
 def _weight(axes: Axes, runs: Runs) -> str:
     several, drawn = len(runs) > 1, []
     for number, (name, rows) in enumerate(runs):
-        for index, (group, weights) in enumerate(_groups(rows).items()):
-            shares = [w1 / (w0 + w1 or 1) for w0, w1 in weights.values()]
+        for index, (group, shares) in enumerate(_shares(rows).items()):
             layers = _LAYERS.get(group, group)
             label = ", ".join([name] * several + [layers] * bool(layers)) or None
             if label and not several:
                 label = label.capitalize()
             # Each run of a comparison keeps its colour of the other figures.
             color = number if several else index
-            _line(axes, number + 3 * index, list(weights), shares, label, color)
-            drawn += shares
+            _line(axes, number + 3 * index, shares, label, color)
+            drawn += shares.values()
     if any(drawn) or not drawn:  # zeros alone, with --l1 0, have no logarithm
         axes.set_yscale("log", nonpositive="mask")
     axes.set_ylabel("Weight of objective 1 (share of the sum)")
     return "Weight of objective 1"
 
 
-def _groups(rows: Rows) -> dict[str, dict[int, list[float]]]:
-    """Group of layers -> epoch -> weights; without --split, one group ""."""
-    groups: dict[str, dict[int, list[float]]] = {}
+def _shares(rows: Rows) -> dict[str, dict[int, float]]:
+    """Group of layers -> epoch -> share; without --split, one group ""."""
+    groups: dict[str, dict[int, float]] = {}
     for row in rows:
         weights = row["weights"] or {}
         own = weights if isinstance(weights, dict) else {"": weights}
-        for group, pair in own.items():
-            if None not in pair:
-                groups.setdefault(group, {})[row["epoch"]] = pair
+        for group, (w0, w1) in own.items():
+            if w0 is not None and w1 is not None:
+                groups.setdefault(group, {})[row["epoch"]] = w1 / (w0 + w1 or 1)
     return groups or {"": {}}
 
 
 def _nonzeros(axes: Axes, runs: Runs) -> str:
     # Convolutions count in all runs if any run prunes them.
     conv = any(row.get("conv_sparsity") for _, rows in runs for row in rows)
-    lines = []
     for name, rows in runs:
-        epochs = [row["epoch"] for row in rows]
-        left = [
-            row["nonzeros"] | (row.get("nonzeros_conv", {}) if conv else {})
+        layers = {
+            row["epoch"]: row["nonzeros"]
+            | (row.get("nonzeros_conv", {}) if conv else {})
             for row in rows
-        ]
+        }
+        names = next(iter(layers.values()), {})
+        lines = {x: {epoch: own[x] for epoch, own in layers.items()} for x in names}
         if len(runs) > 1:
-            lines.append((name, epochs, [sum(layers.values()) for layers in left]))
-        elif left:
-            lines += [(x, epochs, [layers[x] for layers in left]) for x in left[0]]
-    for number, (label, epochs, values) in enumerate(lines):
-        _line(axes, number, epochs, values, label)
-    if any(0 in values for _, _, values in lines):
+            lines = {name: {epoch: sum(own.values()) for epoch, own in layers.items()}}
+        for label, left in lines.items():
+            _line(axes, len(axes.lines), left, label)
+    if any(0 in np.asarray(line.get_ydata()) for line in axes.lines):
         axes.set_yscale("symlog", linthresh=1)
         axes.set_ylim(bottom=0)
     else:
@@ -159,18 +136,15 @@ def _nonzeros(axes: Axes, runs: Runs) -> str:
     return "Weights left" if conv else "Dense weights left"
 
 
-def _line(
-    axes: Axes, number: int, epochs, values, label: str | None, color: int | None = None
-) -> None:
-    color = number if color is None else color
+def _line(axes: Axes, number: int, points: Points, label, color=None) -> None:
     axes.plot(
-        epochs,
-        values,
-        color=COLORS[color % len(COLORS)],
+        list(points.keys()),
+        list(points.values()),
+        color=COLORS[(number if color is None else color) % len(COLORS)],
         linestyle=DASHES[number % len(DASHES)],
         marker=MARKERS[number % len(MARKERS)],
         markersize=4,
-        markevery=max(1, len(epochs) // 10),
+        markevery=max(1, len(points) // 10),
         linewidth=1.6,
         label=label,
     )

@@ -5,7 +5,8 @@ networks by pruning weights in a multiobjective learning approach", Computers &
 Operations Research 2022 (arXiv 2008.13590), section 5, and its code.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,24 +14,26 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from bopt.fronts import Front, Point
+from bopt.fronts import Front, Point, indicators
 from experiments.plots.axes import (
-    ACCURACY,
     COLORS,
-    CROSS_ENTROPY,
-    DENSE_LEFT,
-    L1_NORM,
     legend_below,
     must_show,
     not_shown,
     results,
     set_limits,
+    show_results,
     tidy,
 )
 
+_CROSS_ENTROPY = "Validation cross entropy (nats)"
+_L1_NORM = "l1 norm of the dense weights"
 _BLUE, _RED, _GREEN, _PINK, _ORANGE, _, _BLACK = COLORS
 _GREY = "#808080"
 _KNEES = (("o", _RED), ("s", _BLUE), ("D", _PINK), ("^", _BLACK))
+_BEST = {"s": 42, "alpha": 1, "edgecolors": "black", "zorder": 4}
+_DOMINATED = {"s": 26, "alpha": 0.4, "edgecolors": "none", "zorder": 3}
+_ALONE = {"marker": "s", "c": _BLACK}
 _PANELS, _COLUMNS = 12, 4  # of the levels, at most
 
 
@@ -45,59 +48,44 @@ def front_figure(
 ) -> Figure:
     """Draw a front's objectives, and its test accuracies against the weights left.
 
-    Both panels contain all non-dominated points; dominated networks that are far less
-    accurate may lie outside, and are counted.
-
-    Args:
-      front: the points.
-      title: network, data and search.
-      knees: criterion -> name of a point.
-      chosen: the criterion whose knee was trained again.
-      final: the result of that training.
-      published: networks for comparison, with test_accuracy and nonzero_dense.
+    Both panels contain all non-dominated points, and `final`, the chosen knee trained
+    in full; dominated networks that are far less accurate may lie outside, and are
+    counted. `knees` maps criteria to names of points.
     """
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     figure.suptitle(f"Pareto front: {title}", fontsize=11)
-    star, published = Front([final] if final else []), published or Front()
+    star = Front([final] if final else [])
 
-    costs = _objectives(front)[:, ::-1]
+    costs, stars = (_objectives(x)[:, ::-1] for x in (front, star))
+    best = np.isin(np.arange(len(front)), indicators.nondominated(costs))
+    stairs = _objectives(front.nondominated())[:, ::-1]
+    left.step(*stairs.T, where="post", color=_GREY, linewidth=0.8, zorder=1.8)
     near = must_show(front.column("validation_accuracy"), costs)
-    best = _objectives(front.nondominated())
-    if len(best):
-        look = {"color": _GREY, "linewidth": 0.8, "zorder": 1.8}
-        left.step(best[:, 1], best[:, 0], where="post", **look)
-    stars = _objectives(star)[:, ::-1]
     set_limits(left, np.concatenate([costs[near], stars]))
-    left.set(xlabel=L1_NORM, ylabel=CROSS_ENTROPY)
+    left.set(xlabel=_L1_NORM, ylabel=_CROSS_ENTROPY)
     left.set_title(not_shown(left, costs), fontsize=8, loc="right")
 
-    ends, others = results(star), results(published)
-    known = np.concatenate([results(front), ends, others])
-    shown = must_show(known[:, 1] / 100, known * [1, -1])
-    shown[: len(front)] |= _nondominated(front)
-    shown[len(front) : len(front) + len(star)] = True
-    set_limits(right, known[shown], log_x=True, accuracy=True)
-    if len(published):
+    own, ends, others = map(results, (front, star, published or Front()))
+    always = np.concatenate([best, np.ones(len(star), bool)])
+    show_results(right, np.concatenate([own, ends]), always, others)
+    if len(others):
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY, "zorder": 2}
         right.scatter(*others.T, label="Published networks", **look)
-    right.set(xlabel=DENSE_LEFT, ylabel=ACCURACY)
-    note = not_shown(right, results(front), others)
-    right.set_title(note, fontsize=8, loc="right")
 
-    colors = _colors(front.column("weight_1")[near])
-    marks = _knees(front, knees or {}, chosen)
-    for axes, places, end in (left, costs, stars), (right, results(front), ends):
+    weights = front.column("weight_1")
+    colors = _colors(weights[near])
+    marks = [*_networks(weights, best, colors), *_knees(front, knees or {}, chosen)]
+    for axes, places, end in (left, costs, stars), (right, own, ends):
         tidy(axes)
-        _networks(axes, front, places, colors)
-        for (label, knee), (marker, color) in zip(marks.items(), _KNEES, strict=False):
-            look = {"facecolors": "none", "edgecolors": color, "linewidths": 1.6}
-            where = places[knee].T
-            axes.scatter(*where, s=170, marker=marker, zorder=5, label=label, **look)
+        for group, look in marks:
+            axes.scatter(*places[group].T, **look)
         if final:
             look = {"marker": "*", "color": _ORANGE, "edgecolors": "black", "zorder": 6}
-            label = f"{_words(chosen or '')} knee, trained in full".strip().capitalize()
-            axes.scatter(*end.T, s=210, linewidths=0.8, label=label, **look)
+            words = f"{chosen or ''} knee, trained in full".replace("_", " ").strip()
+            axes.scatter(
+                *end.T, s=210, linewidths=0.8, label=words.capitalize(), **look
+            )
     if colors:
         bar = figure.colorbar(colors, ax=(left, right), pad=0.01, aspect=30)
         bar.set_label("Weight of objective 1 (l1 norm)")
@@ -108,11 +96,6 @@ def front_figure(
 def _objectives(front: Front) -> np.ndarray:
     """(n, 2): cross entropy, l1 norm."""
     return np.stack([front.column("objective_0"), front.column("objective_1")], 1)
-
-
-def _nondominated(front: Front) -> np.ndarray:
-    best = set(front.nondominated())
-    return np.array([point in best for point in front], bool)
 
 
 def _colors(weights: np.ndarray) -> ScalarMappable | None:
@@ -126,49 +109,35 @@ def _colors(weights: np.ndarray) -> ScalarMappable | None:
     return ScalarMappable(LogNorm(low, high), "viridis")
 
 
+def _networks(
+    weights: np.ndarray, best: np.ndarray, colors: ScalarMappable | None
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Yield groups of points, and the look of their markers."""
+    alone = weights == 0
+    for label, group, look in (
+        ("Non-dominated", best & ~alone, _BEST),
+        ("Dominated", ~best & ~alone, _DOMINATED),
+        ("Non-dominated, cross entropy alone", best & alone, _BEST | _ALONE),
+        ("Dominated, cross entropy alone", ~best & alone, _DOMINATED | _ALONE),
+    ):
+        if group.any():
+            shade = colors.to_rgba(weights[group]) if colors else _BLACK
+            yield group, {"c": shade, "linewidths": 0.6, "label": label} | look
+
+
 def _knees(
     front: Front, knees: Mapping[str, str], chosen: str | None
-) -> dict[str, np.ndarray]:
-    """Label in the legend -> mask of the points with the knee's name."""
-    names = np.array([point.name for point in front], str)
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Yield the points of each knee, and the look of its marker, as `_networks`."""
     criteria: dict[str, list[str]] = {}
     for criterion, name in knees.items():
         mark = " (chosen)" if criterion == chosen else ""
-        criteria.setdefault(name, []).append(_words(criterion) + mark)
-    return {f"Knee: {', '.join(x)}": names == name for name, x in criteria.items()}
-
-
-def _words(criterion: str) -> str:
-    return criterion.replace("_", " ")
-
-
-def _networks(
-    axes: Axes, front: Front, places: np.ndarray, colors: ScalarMappable | None
-) -> None:
-    """Draw all points of a front at their places in this panel."""
-    weights = front.column("weight_1")
-    alone, strong = weights == 0, _nondominated(front)
-    groups = (
-        ("Non-dominated", strong & ~alone, "o", False),
-        ("Dominated", ~strong & ~alone, "o", True),
-        ("Non-dominated, cross entropy alone", strong & alone, "s", False),
-        ("Dominated, cross entropy alone", ~strong & alone, "s", True),
-    )
-    for label, group, marker, faint in groups:
-        if not group.any():
-            continue
-        shade = colors.to_rgba(weights[group]) if colors and marker == "o" else _BLACK
-        axes.scatter(
-            *places[group].T,
-            c=shade,
-            s=26 if faint else 42,
-            marker=marker,
-            alpha=0.4 if faint else 1,
-            edgecolors="none" if faint else "black",
-            linewidths=0.6,
-            zorder=3 if faint else 4,
-            label=label,
-        )
+        criteria.setdefault(name, []).append(criterion.replace("_", " ") + mark)
+    names = np.array([point.name for point in front], str)
+    for (name, own), (marker, color) in zip(criteria.items(), _KNEES, strict=False):
+        look = {"facecolors": "none", "edgecolors": color, "linewidths": 1.6}
+        look |= {"s": 170, "marker": marker, "zorder": 5}
+        yield names == name, look | {"label": f"Knee: {', '.join(own)}"}
 
 
 def levels_figure(front: Front, title: str) -> Figure:
@@ -197,30 +166,29 @@ def levels_figure(front: Front, title: str) -> Figure:
         axes.remove()
     for column in range(len(shown) % columns or columns, columns):
         panels[-2, column].tick_params(labelbottom=True)
-    whole.supxlabel(CROSS_ENTROPY, fontsize=10)
-    whole.supylabel(L1_NORM, fontsize=10)
+    whole.supxlabel(_CROSS_ENTROPY, fontsize=10)
+    whole.supylabel(_L1_NORM, fontsize=10)
     legend_below(strip, panels.flat[: len(shown)][::-1])
     return figure
 
 
 def _level(axes: Axes, front: Front, level: int) -> None:
     tidy(axes)
-    seen = Front(point for point in front if point.level <= level)
-    before = Front(point for point in seen if point.level < level)
-    new = Front(point for point in seen if point.level == level)
+    before = Front(point for point in front if point.level < level)
+    new = Front(point for point in front if point.level == level)
+    earlier, found = _objectives(before), _objectives(new)
     if len(before):
         current = _objectives(before.means().hull()).T
         axes.plot(*current, color=_ORANGE, lw=1.4, zorder=2, label="Segments")
         small = {"s": 18, "linewidths": 0.9, "color": _BLACK, "zorder": 3}
-        axes.scatter(
-            *_objectives(before).T, marker="x", label="Earlier points", **small
-        )
+        axes.scatter(*earlier.T, marker="x", label="Earlier points", **small)
         large = {"s": 55, "linewidths": 2.2, "color": _GREEN, "zorder": 4}
         several = len(front.means()) < len(front)
         label = "Current points" + " (means over seeds)" * several
         axes.scatter(*current, marker="x", label=label, **large)
     if len(new):
         look = {"s": 30, "facecolors": "none", "edgecolors": _RED, "linewidths": 1.4}
-        axes.scatter(*_objectives(new).T, zorder=5, label="New points", **look)
+        axes.scatter(*found.T, zorder=5, label="New points", **look)
     axes.set_title(f"Level {level}", fontsize=9, loc="left")
-    axes.set_title(not_shown(axes, _objectives(seen)), fontsize=7, loc="right")
+    note = not_shown(axes, np.concatenate([earlier, found]))
+    axes.set_title(note, fontsize=7, loc="right")

@@ -8,16 +8,12 @@ from matplotlib.figure import Figure
 
 from bopt.fronts import Front
 from experiments.plots.axes import (
-    ACCURACY,
     COLORS,
-    DENSE_LEFT,
     MARKERS,
     inside,
     legend_below,
-    must_show,
-    not_shown,
     results,
-    set_limits,
+    show_results,
     tidy,
 )
 
@@ -47,44 +43,35 @@ def tradeoff(
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
     figure.suptitle(f"Accuracy against dense weights left: {title}", fontsize=11)
-    x, y, dx, dy = np.array([own[1:5] for own in trainings]).reshape(-1, 4).T
-    ends, around = np.stack([x, 100 * y], 1), np.stack([dx, 100 * dy], 1)
+    values = np.array([own[1:5] for own in trainings]).reshape(-1, 2, 2) * [1, 100]
+    ends, deviations = values[:, 0], values[:, 1]
     lines = {name: results(front.nondominated()) for name, front in fronts.items()}
-    lines = {name: line[np.argsort(line[:, 0])] for name, line in lines.items()}
     others = results(published)
-    known = np.concatenate([ends, *lines.values(), others])
-    shown = must_show(known[:, 1] / 100, known * [1, -1])
-    shown[len(ends) : len(known) - len(others)] = True
-    lower, upper = (ends + sign * around for sign in (-1, 1))
-    lower = np.where(lower > 0, lower, ends)  # a logarithmic axis has no place for it
-    bars = np.concatenate([bar[shown[: len(ends)]] for bar in (lower, upper)])
-    set_limits(axes, np.concatenate([known[shown], bars]), log_x=True, accuracy=True)
+    own = np.concatenate([ends, *lines.values()])
+    around = np.zeros_like(own)
+    around[: len(ends)] = deviations
+    show_results(axes, own, np.arange(len(own)) >= len(ends), others, around)
 
     for number, (name, line) in enumerate(lines.items()):
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
         look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
+        line = line[np.argsort(line[:, 0])]
         axes.step(*line.T, where="post", label=name, lw=1, ms=4, **look)
-    visible = inside(axes, ends)
-    for number, own in enumerate(trainings):
-        if not visible[number]:
-            continue
-        bar = around[number] if around[number].any() else (None, None)
+    for number in map(int, np.flatnonzero(inside(axes, ends))):
+        x, y = deviations[number] if deviations[number].any() else (None, None)
         axes.errorbar(
             *ends[number],
-            xerr=bar[0],
-            yerr=bar[1],
+            xerr=x,
+            yerr=y,
             color=COLORS[number % len(COLORS)],
             marker=MARKERS[number // len(COLORS) * 3 % len(MARKERS)],
-            markerfacecolor=None if own.pruned else "white",
+            markerfacecolor=None if trainings[number].pruned else "white",
             linestyle="none",
             capsize=2,
-            label=own.label,
+            label=trainings[number].label,
         )
     if len(others):
         axes.plot(*others.T, "kx", ms=5, label="Published networks", zorder=0)
-    drawn = known[: len(known) - len(others)]
-    axes.set_title(not_shown(axes, drawn, others), fontsize=8, loc="right")
-    axes.set(xlabel=DENSE_LEFT, ylabel=ACCURACY)
     tidy(axes)
     legend_below(figure, [axes])
     return figure
