@@ -8,10 +8,11 @@ front on its own also gives its points and the levels of its search.
 """
 
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 from matplotlib.figure import Figure
@@ -22,10 +23,14 @@ from experiments.errors import RunDirectoryError
 from experiments.plots.axes import save
 from experiments.plots.curves import curves
 from experiments.plots.front import front_figure, levels_figure
-from experiments.runs.directory import Run, read, read_front, read_json
+from experiments.runs.directory import read, read_front, read_json
 
 _MODELS = {"lenet5": "LeNet-5", "vgg": "VGG"}
-_COMPARED = ("test_accuracy", "nonzero_dense")
+# Column of published networks -> largest value, and the end of the message.
+_COMPARED = {
+    "test_accuracy": (1, "a share from 0 to 1. Divide percentages by 100"),
+    "nonzero_dense": (math.inf, "a number of weights, at least 0. Correct the file"),
+}
 
 
 def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
@@ -55,11 +60,18 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
 
 def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
     """Name of a file -> figure of the curves of one run, or of several."""
-    runs = [read(path) for path in paths]
-    data = " / ".join(dict.fromkeys(run.config["dataset_title"] for run in runs))
-    subject = _subject(runs[0]) if len(runs) == 1 else f"{len(runs)} runs"
-    named = [(_name(run), run.metrics) for run in runs]
-    return curves(named, f"{subject} on {data}")
+    subject, titles, named = "", [], []
+    for run in map(read, paths):
+        subject = optimizer = run.config["optimizer"]
+        if seeds := run.summary.get("seeds"):
+            subject += f", {len(seeds)} seeds"
+        name = run.path.name
+        label = subject if name == optimizer else f"{name} ({subject})"
+        named.append((label, run.metrics))
+        titles.append(run.config["dataset_title"])
+    if len(named) > 1:
+        subject = f"{len(named)} runs"
+    return curves(named, f"{subject} on {' / '.join(dict.fromkeys(titles))}")
 
 
 def front_figures(path: Path) -> dict[str, Figure]:
@@ -74,33 +86,17 @@ def front_figures(path: Path) -> dict[str, Figure]:
     model = _MODELS.get(config["model"], config["model"])
     title = f"{model} on {config['dataset_title']}, {config['search']} search"
     title += f" with {config['optimizer']}"
-    return {
-        "front": front_figure(
-            front,
-            title,
-            knees=summary.get("knees"),
-            chosen=summary.get("knee"),
-            final=_point(summary.get("final")),
-            published=read_compared(published) if published.is_file() else None,
-        ),
-        "levels": levels_figure(front, title),
-    }
-
-
-def _point(final: dict[str, Any] | None) -> Point | None:
-    if not final:
-        return None
-    return Point(**{name: final[name] for name in Point._fields if name in final})
-
-
-def _name(run: Run) -> str:
-    subject, name = _subject(run), run.path.name
-    return subject if name == run.config["optimizer"] else f"{name} ({subject})"
-
-
-def _subject(run: Run) -> str:
-    seeds = run.summary.get("seeds", ())
-    return run.config["optimizer"] + (f", {len(seeds)} seeds" if seeds else "")
+    final = summary.get("final") or {}
+    own = {name: final[name] for name in Point._fields if name in final}
+    figure = front_figure(
+        front,
+        title,
+        knees=summary.get("knees"),
+        chosen=summary.get("knee"),
+        final=Point(**own) if own else None,
+        published=read_compared(published) if published.is_file() else None,
+    )
+    return {"front": figure, "levels": levels_figure(front, title)}
 
 
 def read_compared(path: str | Path) -> Front:
@@ -109,40 +105,28 @@ def read_compared(path: str | Path) -> Front:
     Each line has a test_accuracy from 0 to 1 and a number nonzero_dense; other columns,
     empty lines and lines that start with # are skipped.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets add a BOM
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RunDirectoryError(
-            f"Cannot read {path}: {reason}. Expected a text file in UTF-8. Correct "
-            "the path, or save the table as CSV."
-        ) from error
     columns = ",".join(_COMPARED)
     try:
-        front = Front.from_csv(text, required=_COMPARED)
-    except ValueError as error:
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets add a BOM
+        front = Front.from_csv(text, required=list(_COMPARED))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise RunDirectoryError(
-            f"Cannot read {path}: {error} Expected CSV with the columns {columns}. "
-            "Correct the file."
+            f"Cannot read {path}: {reason}. Expected a text file in UTF-8, CSV with "
+            f"the columns {columns}. Correct the file or its path."
         ) from error
-    if not len(front):
+    if not front:
         raise RunDirectoryError(
             f"{path} holds no network. Expected the header {columns} and one line per "
             "network. Add them."
         )
-    for number, (accuracy, left) in enumerate(
-        zip(*map(front.column, _COMPARED), strict=True), 1
-    ):
-        if not 0 <= accuracy <= 1:
-            raise RunDirectoryError(
-                f"{path}, network {number}: test_accuracy is {accuracy:g}. Expected a "
-                "share from 0 to 1. Divide percentages by 100."
-            )
-        if not 0 <= left < float("inf"):
-            raise RunDirectoryError(
-                f"{path}, network {number}: nonzero_dense is {left:g}. Expected a "
-                "number of weights, at least 0. Correct the file."
-            )
+    for column, (most, expected) in _COMPARED.items():
+        for number, value in enumerate(front.column(column), 1):
+            if not 0 <= value <= most:
+                raise RunDirectoryError(
+                    f"{path}, network {number}: {column} is {value:g}. Expected "
+                    f"{expected}."
+                )
     return front
 
 

@@ -5,23 +5,23 @@
 
 from typing import NamedTuple
 
+# (program, model of a front) -> dataset -> epochs of its defaults.
+EPOCHS: dict[tuple[str, str | None], dict[str, int]] = {
+    ("mnist_lenet", None): {"mnist": 30, "digits": 100},
+    ("cifar_vgg", None): {"cifar10": 125, "digits": 20},
+    ("pareto_front", "lenet5"): {"mnist": 10, "digits": 33},
+    ("pareto_front", "vgg"): {"cifar10": 41, "digits": 6},
+}
+
 
 class Part(NamedTuple):
-    """One program, run with several sets of options.
-
-    Attributes:
-      program: name of the program, as in ``python -m experiments.PROGRAM``.
-      epochs: dataset -> epochs of each training, unless --epochs is given.
-      words: options of all its runs.
-      smoke: options of all its runs for a quick look at the digits.
-      runs: name of a run -> its options.
-    """
+    """One program, run with several sets of options."""
 
     program: str
-    epochs: dict[str, int]
-    words: str
-    smoke: str
-    runs: dict[str, str]
+    epochs: dict[str, int]  # of each training by dataset, unless --epochs is given
+    words: str  # options of all its runs
+    smoke: str  # the same for a quick look at the digits
+    runs: dict[str, str]  # name of a run -> its options
 
 
 def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
@@ -41,7 +41,7 @@ _WEIGHED = {
 PARTS = {
     "mnist": Part(
         "mnist_lenet",
-        {"mnist": 30, "digits": 100},
+        EPOCHS["mnist_lenet", None],
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 3",
         {
@@ -56,7 +56,7 @@ PARTS = {
     ),
     "cifar": Part(
         "cifar_vgg",
-        {"cifar10": 125, "digits": 20},
+        EPOCHS["cifar_vgg", None],
         "--dataset cifar10 --no-figures",
         "--dataset digits --no-figures --train-size 128 --epochs 1",
         {
@@ -68,7 +68,7 @@ PARTS = {
     ),
     "fronts": Part(
         "pareto_front",
-        {"mnist": 10, "digits": 33},
+        EPOCHS["pareto_front", "lenet5"],
         "--dataset mnist --no-figures",
         "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
         "--budget 4",
@@ -89,11 +89,4 @@ PARTS = {
             for mode in ("none", "l2", "loss", "loss+")
         },
     ),
-}
-# (program, model of a front) -> dataset -> epochs of its defaults.
-EPOCHS: dict[tuple[str, str | None], dict[str, int]] = {
-    ("mnist_lenet", None): {"mnist": 30, "digits": 100},
-    ("cifar_vgg", None): {"cifar10": 125, "digits": 20},
-    ("pareto_front", "lenet5"): {"mnist": 10, "digits": 33},
-    ("pareto_front", "vgg"): {"cifar10": 41, "digits": 6},
 }
