@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import tyro
 
@@ -38,45 +38,18 @@ at once."""
 _CONDITIONS = {"batch_size": "Batch size", "seeds": "seeds", "data_source": "data"}
 
 
-class Section(NamedTuple):
-    """Properties that runs must share to be compared."""
-
-    front: bool
-    lenet: bool
-    title: str
-    epochs: int
-    train_size: int | None
-
-    @classmethod
-    def of(cls, run: Result) -> "Section":
-        config = run.config
-        front = config["experiment"] == "pareto_front"
-        lenet = config.get("model") == "lenet5" or config["experiment"] == "mnist_lenet"
-        keys = "dataset_title", "epochs", "train_size"
-        return cls(front, lenet, *(config[key] for key in keys))
-
-    @property
-    def heading(self) -> str:
-        model = "Fronts of " * self.front + ("LeNet-5" if self.lenet else "VGG")
-        images = f", {self.train_size:,} images" if self.train_size else ""
-        plural = "s" * (self.epochs != 1)
-        return f"{model} on {self.title}, {self.epochs} epoch{plural}{images}"
-
-
 def read_results(folder: Path) -> Iterator[Result]:
     """Read all runs in a folder: those of `experiments.reproduce` in its order first.
 
     Runs of several seeds are read as their means.
     """
     order = [Path(part, run) for part, own in PARTS.items() for run in own.runs]
-
-    def place(path: Path) -> tuple[int, Path]:
-        last = Path(*path.parts[-2:])
-        return order.index(last) if last in order else len(order), path
-
+    places = {path: place for place, path in enumerate(order)}
     known = [experiment for experiment, _ in EPOCHS]
-    paths = {file.parent for file in folder.rglob("config.json")}
-    for path in sorted((x for x in paths if x.parent not in paths), key=place):
+    found = {file.parent for file in folder.rglob("config.json")}
+    paths = sorted(path for path in found if path.parent not in found)
+    paths.sort(key=lambda path: places.get(Path(*path.parts[-2:]), len(order)))
+    for path in paths:
         config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
         if config.get("experiment") in known:  # other programs write such files, too
             yield Result(path.name, path, config, summary)
@@ -97,85 +70,79 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
             f"{folder} holds no finished run. Expected run directories that an "
             "experiment wrote. Name their folder, or resume them."
         )
-    lines = page(runs, folder, _draw(sections, published, folder))
-    if compare:
-        lines += _published(published, Path(compare))
+    drawn = {x: _draw(x, sections, published, folder) for x in sections}
     file = folder / "RESULTS.md"
     try:
+        lines = page(runs, folder, drawn)
+        if compare:
+            lines += _published(published, Path(compare))
         file.write_text("\n".join(lines) + "\n")
     except OSError as error:
         raise RunDirectoryError(
-            f"Cannot write {file}: {error.strerror or error}. Expected a writable "
-            "folder. Free space, or copy the runs to another folder."
+            f"Cannot read or write {error.filename or file}: {error.strerror or error}."
+            " Expected a writable folder. Free space, or copy the runs elsewhere."
         ) from error
     return file
 
 
 def page(
-    runs: Sequence[Result], folder: Path, pictures: Mapping[Section, list[Path]]
+    runs: Sequence[Result], folder: Path, pictures: Mapping[str, list[Path]]
 ) -> list[str]:
     """Write the lines of the page: a section of tables for each group of runs."""
-    lines = _INTRODUCTION.splitlines()
-    for section, own in _sections(runs).items():
-        tables = front_tables(own) if section.front else training_tables(own)
-        lines += ["", f"## {section.heading}", "", *_provenance(own), *tables]
-        links = [
-            file.relative_to(folder).as_posix() for file in pictures.get(section, ())
-        ]
-        lines += ["", *(f"![{Path(x).stem}: {section.heading}]({x})" for x in links)]
-    return lines + _missing(runs, folder) + _notes(folder / "notes.md")
+    lines: list[str] = _INTRODUCTION.splitlines()
+    for heading, own in _sections(runs).items():
+        tables = front_tables(own) if own[0].front else training_tables(own)
+        lines += ["", f"## {heading}", "", *_provenance(own), *tables, ""]
+        for file in pictures.get(heading, ()):
+            link = file.relative_to(folder).as_posix()
+            lines += [f"![{file.stem}: {heading}]({link})"]
+    if missing := [*_missing({run.path.relative_to(folder): run for run in runs})]:
+        lines += ["", "## Missing", "", *missing]
+    if (notes := folder / "notes.md").is_file():
+        text = notes.read_text(encoding="utf-8", errors="replace").strip()
+        lines += ["", "## Notes", "", text] if text else []
+    return lines
 
 
-def _sections(runs: Iterable[Result]) -> dict[Section, list[Result]]:
-    sections: dict[Section, list[Result]] = {}
+def _sections(runs: Iterable[Result]) -> dict[str, list[Result]]:
+    """Heading -> finished runs, which share what the heading names."""
+    sections: dict[str, list[Result]] = {}
     for run in runs:
-        if run.finished:
-            sections.setdefault(Section.of(run), []).append(run)
+        if run.summary.get("finished"):
+            epochs, size = run.config["epochs"], run.config["train_size"]
+            heading = "Fronts of " * run.front + f"{run.subject}, {epochs} epoch"
+            heading += "s" * (epochs != 1) + (f", {size:,} images" if size else "")
+            sections.setdefault(heading, []).append(run)
     return sections
 
 
 def _draw(
-    sections: Mapping[Section, list[Result]], published: Front, folder: Path
-) -> dict[Section, list[Path]]:
-    """Draw the figures of each section into a folder of its own."""
-    drawn = {}
-    for section, own in sections.items():
-        if section.front:
-            ends, lines = [], {run.name: read_front(run.path) for run in own}
-            more = figures.front_figures(own[0].path)  # as its own program draws it
-        else:
-            ends, lines = list(map(_trained, own)), _all_fronts(sections, section)
-            # One run per optimizer, where the curves have some points.
-            plain = [f"{x.config['optimizer']}{y}" for x in own for y in ("", "-plain")]
-            alone = [x.path for x in own if x.name in plain and section.epochs > 2]
-            more = figures.run_figures(alone) if alone else {}
-        mnist = section.lenet and own[0].config["dataset_found"] == "mnist"
-        figure = tradeoff(ends, lines, published if mnist else Front(), section.heading)
-        into = folder / "figures" / re.sub(r"\W+", "-", section.heading.lower())
-        named = {"tradeoff": figure} | more
-        drawn[section] = [save(x, into / f"{name}.png") for name, x in named.items()]
-    return drawn
-
-
-def _all_fronts(
-    sections: Mapping[Section, list[Result]], section: Section
-) -> dict[str, Front]:
-    """Combine all fronts of the same network on the same data, of any length."""
-    alike = [
-        run
-        for other, own in sections.items()
-        for run in own
-        if other.front and (other.lenet, other.title) == (section.lenet, section.title)
-    ]
-    epochs = _unique(run.config["epochs"] for run in alike)
-    points = Front(point for run in alike for point in read_front(run.path))
-    return {f"Fronts, {epochs} epochs": points} if alike else {}
-
-
-def _trained(run: Result) -> Trained:
-    left, accuracy = run.mean("nonzero_dense"), run.mean("test_accuracy")
-    deviations = left.deviation, accuracy.deviation
-    return Trained(run.name, left.mean, accuracy.mean, *deviations, run.pruned)
+    heading: str, sections: Mapping[str, list[Result]], published: Front, folder: Path
+) -> list[Path]:
+    """Draw the figures of a section into a folder of its own."""
+    own, ends, more = sections[heading], [], {}
+    first = own[0]
+    if first.front:
+        lines = {run.name: read_front(run.path) for run in own}
+        more = figures.front_figures(first.path)  # as its own program draws it
+    else:
+        ends = [Trained(x.name, *x.place, x.config["prune"]) for x in own]
+        # All fronts of the same network on the same data, of any length.
+        runs = (run for other in sections.values() for run in other if run.front)
+        alike = [run for run in runs if run.subject == first.subject]
+        epochs = _unique(run.config["epochs"] for run in alike)
+        points = Front(point for run in alike for point in read_front(run.path))
+        lines = {f"Fronts, {epochs} epochs": points} if alike else {}
+        # One run per optimizer, where the curves have some points.
+        plain = [f"{x.config['optimizer']}{y}" for x in own for y in ("", "-plain")]
+        alone = [x.path for x in own if x.name in plain]
+        if alone and first.config["epochs"] > 2:
+            more = figures.run_figures(alone)
+    mnist = (first.network, first.config["dataset_found"]) == ("LeNet-5", "mnist")
+    figure = tradeoff(ends, lines, published if mnist else Front(), heading)
+    into = folder / "figures" / re.sub(r"\W+", "-", heading.lower())
+    named = {"tradeoff": figure} | more
+    return [save(figure, into / f"{name}.png") for name, figure in named.items()]
 
 
 def _provenance(own: Sequence[Result]) -> list[str]:
@@ -190,19 +157,19 @@ def _provenance(own: Sequence[Result]) -> list[str]:
         for kind in ("device", "versions")
         for key in own[0].config[kind]
     ]
-    made = f"Produced by {commands} on" if commands else "Produced on"
-    return [text, "", f"{made} {', '.join(pairs)}."]
+    by = f"by {commands} " if commands else ""
+    return [text, "", f"Produced {by}on {', '.join(pairs)}."]
 
 
-def _command(run: Result) -> str | None:
+def _command(run: Result) -> str:
     """Return the command of `experiments.reproduce` that repeats one of its runs."""
-    part, config = PARTS.get(run.path.parent.name), run.config
-    if part is None or run.name not in part.runs:
-        return None
-    command = f"python -m experiments.reproduce --part {run.path.parent.name}"
+    name, config = run.path.parent.name, run.config
+    if name not in PARTS or run.name not in PARTS[name].runs:
+        return ""
+    command = f"python -m experiments.reproduce --part {name}"
     if config["dataset_found"] == "digits":
         command += " --smoke"
-    elif config["epochs"] != part.epochs[config["dataset_found"]]:
+    elif config["epochs"] != PARTS[name].epochs[config["dataset_found"]]:
         command += f" --epochs {config['epochs']}"
     return f"`{command} --seeds {config['seeds']} --out DIR`"
 
@@ -222,31 +189,15 @@ def _unique(values: Iterable[Any]) -> str:
     return " and ".join(dict.fromkeys(str(x) for x in values if x not in (None, "")))
 
 
-def _missing(runs: Sequence[Result], folder: Path) -> list[str]:
-    paths = [x.path.relative_to(folder) for x in runs]
-    missing = [
-        f"- Not finished, therefore left out: {path}."
-        for x, path in zip(runs, paths, strict=True)
-        if not x.finished
-    ]
-    begun = {path.parent for path in paths}
-    missing += [
-        f"- Not started: {path}."
-        for name, part in PARTS.items()
-        for path in (Path(name, run) for run in part.runs)
-        if path.parent in begun and path not in paths
-    ]
-    return ["", "## Missing", "", *missing] if missing else []
-
-
-def _notes(file: Path) -> list[str]:
-    try:
-        text = file.read_text().strip() if file.is_file() else ""
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(
-            f"Cannot read {file}: {error}. Expected a text file. Correct or remove it."
-        ) from error
-    return ["", "## Notes", "", text] if text else []
+def _missing(runs: Mapping[Path, Result]) -> Iterator[str]:
+    for path, run in runs.items():
+        if not run.summary.get("finished"):
+            yield f"- Not finished, therefore left out: {path}."
+    begun = {path.parent for path in runs}
+    for name, part in PARTS.items():
+        for path in (Path(name, run) for run in part.runs):
+            if path.parent in begun and path not in runs:
+                yield f"- Not started: {path}."
 
 
 def _published(published: Front, file: Path) -> list[str]:
@@ -254,15 +205,13 @@ def _published(published: Front, file: Path) -> list[str]:
     accuracy, left = max(zip(*columns, strict=True))
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     source = " ".join(line[1:].strip() for line in lines if line.startswith("#"))
-    return [
-        "",
-        "## Published networks",
-        "",
+    text = (
         f"The figures of LeNet-5 on MNIST show {len(published)} published networks for "
         f"comparison. The most accurate has {100 * accuracy:.2f} % and "
-        f"{left:,.0f} dense weights left.",
-        *(["", f"Source: {source}"] if source else []),
-    ]
+        f"{left:,.0f} dense weights left."
+    )
+    end = ["", f"Source: {source}"] if source else []
+    return ["", "## Published networks", "", text, *end]
 
 
 @dataclasses.dataclass(frozen=True)

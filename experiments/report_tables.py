@@ -17,6 +17,29 @@ _COLUMNS = {
     "Total sparsity (%)": ("total_sparsity", 100, 2),
 }
 _DIFFERENCES = ["Accuracy (percentage points)", "Dense weights left"]
+# (better in one, worse in one) -> outcome.
+_OUTCOMES = {
+    (True, False): "wins",
+    (False, True): "loses",
+    (True, True): "trades one for the other",
+    (False, False): "does not differ",
+}
+_AGAINST_OTHERS = """
+### Multi-gradient training with pruning against other pruned training
+
+Multi-gradient training has one gradient per objective (smgd, madam, mrmsprop). It \
+wins where it is better in accuracy or in dense weights left and not worse in the \
+other, and loses in the opposite case. ± is two standard errors."""
+_FRONT_COLUMNS = ["Search", "Optimizer", "Trainings", "Non-dominated", "Hypervolume"]
+_FRONT_COLUMNS += ["Knee: accuracy (%)", "Knee: dense weights left", "Seconds"]
+_FRONTS = """\
+The hypervolume is that of all trainings and seeds in test error and share of dense
+weights left, as a share of the box up to the reference point ({error:g}, {share:g}).
+The knee is selected by the {knee} criterion and trained again for the full number of
+epochs with one seed. Continuation is a warm-started l1 path with far fewer epochs: each
+network starts from its neighbour. With madam and mrmsprop the weights are those of
+their directions, as in the paper's own fronts. Each search ran once, so this table does
+not show which is better."""
 
 
 class Mean(NamedTuple):
@@ -54,13 +77,7 @@ class Difference(NamedTuple):
 
 
 def difference(first: Mean, second: Mean) -> Difference:
-    """Compare two means by Welch's standard error.
-
-    Example:
-      >>> from experiments.report_tables import Mean, difference
-      >>> difference(Mean(5.0, 1.0, 2), Mean(2.0, 1.0, 2))
-      Difference(value=3.0, errors=2.0, verdict=1)
-    """
+    """Compare two means by Welch's standard error."""
     value = first.mean - second.mean
     errors = 2 * math.sqrt(sum(x.deviation**2 / x.seeds for x in (first, second)))
     if min(first.seeds, second.seeds) < 2 or not math.isfinite(value):
@@ -84,17 +101,23 @@ class Result(NamedTuple):
         return Mean(value, deviation, len(self.summary.get("seeds", [0])))
 
     @property
-    def finished(self) -> bool:
-        return bool(self.summary.get("finished"))
+    def front(self) -> bool:
+        return self.config["experiment"] == "pareto_front"
 
     @property
-    def pruned(self) -> bool:
-        return self.config["prune"]
+    def network(self) -> str:
+        names = self.config.get("model"), self.config["experiment"]
+        return "LeNet-5" if {"lenet5", "mnist_lenet"} & set(names) else "VGG"
 
     @property
-    def multi_gradient(self) -> bool:
-        """The method of the paper: multi-gradient steps with pruning."""
-        return self.pruned and self.config["optimizer"] in _MULTI_GRADIENT
+    def subject(self) -> str:
+        return f"{self.network} on {self.config['dataset_title']}"
+
+    @property
+    def place(self) -> tuple[float, float, float, float]:
+        """Means of the dense weights left and of the accuracy, and their deviations."""
+        left, accuracy = self.mean("nonzero_dense"), self.mean("test_accuracy")
+        return left.mean, accuracy.mean, left.deviation, accuracy.deviation
 
     @property
     def description(self) -> str:
@@ -131,114 +154,69 @@ def training_tables(own: Sequence[Result]) -> list[str]:
         ]
         for x in own
     ]
-    named = {x.name: x for x in own}
-    pruned = [
-        [x.name, *_difference_cells(*_compare(x, named[f"{x.name}-unpruned"]))]
-        for x in own
-        if f"{x.name}-unpruned" in named
-    ]
     lines = _table(["Run", "Description"], [[x.name, x.description] for x in own], 2)
     lines += _table(["Run", *_COLUMNS, "Seconds"], rows)
+    named = {x.name: x for x in own}
+    pairs = [(x, named.get(f"{x.name}-unpruned")) for x in own]
+    pruned = [[x.name, *_compare(x, other)[:2]] for x, other in pairs if other]
     if pruned:
         lines += ["", "### Pruned minus unpruned", "", "± is two standard errors."]
         lines += _table(["Run", *_DIFFERENCES], pruned)
     return lines + _against_others(own)
 
 
-def _compare(first: Result, second: Result) -> tuple[Difference, Difference]:
+def _compare(first: Result, second: Result) -> tuple[str, str, str]:
+    """Compare accuracies and dense weights left; the last cell is the outcome."""
     accuracy, left = (
         difference(first.mean(key), second.mean(key))
         for key in ("test_accuracy", "nonzero_dense")
     )
-    return accuracy, left
-
-
-def _difference_cells(accuracy: Difference, left: Difference) -> list[str]:
-    return [
-        accuracy.text(100, 2, "higher", "lower"),
-        left.text(1, 0, "more", "fewer"),
-    ]
+    if accuracy.verdict is None or left.verdict is None:
+        outcome = _UNKNOWN
+    else:
+        verdicts = (accuracy.verdict, -left.verdict)
+        outcome = _OUTCOMES[max(verdicts) > 0, min(verdicts) < 0]
+    cells = accuracy.text(100, 2, "higher", "lower"), left.text(1, 0, "more", "fewer")
+    return *cells, outcome
 
 
 def _against_others(own: Sequence[Result]) -> list[str]:
     """Compare the method of the paper with every other training that prunes."""
-    rows = []
-    for method in (x for x in own if x.multi_gradient):
-        for other in (x for x in own if x.pruned and not x.multi_gradient):
-            found = _compare(method, other)
-            cells = _difference_cells(*found)
-            rows.append([method.name, other.name, *cells, _outcome(*found)])
+    paper, others = [], []
+    for run in own:
+        if run.config["prune"]:
+            multi = run.config["optimizer"] in _MULTI_GRADIENT
+            (paper if multi else others).append(run)
+    rows = [[x.name, y.name, *_compare(x, y)] for x in paper for y in others]
     if not rows:
         return []
     lost, unknown = (
         "; ".join(f"{row[0]} to {row[1]}" for row in rows if row[-1] == outcome)
         for outcome in ("loses", _UNKNOWN)
     )
-    verdict = (
-        [f"Losses: {lost or 'none in this table'}."] if lost or not unknown else []
-    )
-    verdict += [f"Undecided with one seed or diverged runs: {unknown}."] * bool(unknown)
-    return [
-        "",
-        "### Multi-gradient training with pruning against other pruned training",
-        "",
-        "Multi-gradient training has one gradient per objective (smgd, madam, "
-        "mrmsprop). It wins where it is better in accuracy or in dense weights left "
-        "and not worse in the other, and loses in the opposite case. ± is two standard "
-        "errors.",
-        *_table(["Run", "Against", *_DIFFERENCES, "Outcome"], rows, 2),
-        "",
-        " ".join(verdict),
-    ]
-
-
-def _outcome(accuracy: Difference, left: Difference) -> str:
-    if accuracy.verdict is None or left.verdict is None:
-        return _UNKNOWN
-    better = {accuracy.verdict, -left.verdict}
-    match 1 in better, -1 in better:
-        case True, False:
-            return "wins"
-        case False, True:
-            return "loses"
-        case True, True:
-            return "trades one for the other"
-    return "does not differ"
+    verdict = []
+    if lost or not unknown:
+        verdict += [f"Losses: {lost or 'none in this table'}."]
+    if unknown:
+        verdict += [f"Undecided with one seed or diverged runs: {unknown}."]
+    table = _table(["Run", "Against", *_DIFFERENCES, "Outcome"], rows, 2)
+    return [*_AGAINST_OTHERS.splitlines(), *table, "", " ".join(verdict)]
 
 
 def front_tables(own: Sequence[Result]) -> list[str]:
     rows = []
     for x in own:
-        final = x.summary["final"] or {}
+        found, final = x.summary, x.summary["final"] or {}
         accuracy, left = (final.get(k) for k in ("test_accuracy", "nonzero_dense"))
-        rows.append(
-            [
-                x.name,
-                x.config["optimizer"],
-                f"{x.summary['points']}",
-                f"{x.summary['nondominated']}",
-                f"{x.summary['hypervolume']:.4f}",
-                _UNKNOWN if accuracy is None else f"{100 * accuracy:.2f}",
-                _UNKNOWN if left is None else f"{left:,}",
-                f"{x.summary['seconds_total']:,.0f}",
-            ]
-        )
+        row = [x.name, x.config["optimizer"]]
+        row += [f"{found['points']}", f"{found['nondominated']}"]
+        row += [f"{found['hypervolume']:.4f}"]
+        row += [_UNKNOWN if accuracy is None else f"{100 * accuracy:.2f}"]
+        row += [_UNKNOWN if left is None else f"{left:,}"]
+        rows.append([*row, f"{found['seconds_total']:,.0f}"])
     error, share = own[0].summary["reference"]
-    header = ["Search", "Optimizer", "Trainings", "Non-dominated", "Hypervolume"]
-    header += ["Knee: accuracy (%)", "Knee: dense weights left", "Seconds"]
-    return [
-        *_table(header, rows, 2),
-        "",
-        "The hypervolume is that of all trainings and seeds in test error and share of "
-        "dense weights left, as a share of the box up to the reference point "
-        f"({error:g}, {share:g}). The knee is selected by the "
-        f"{own[0].summary['knee']} criterion and trained again for the full number of "
-        "epochs with one seed. Continuation is a warm-started l1 path with far fewer "
-        "epochs: each network starts from its neighbour. With madam and mrmsprop the "
-        "weights are those of their directions, "
-        "as in the paper's own fronts. Each search ran once, so this table does not "
-        "show which is better.",
-    ]
+    text = _FRONTS.format(error=error, share=share, knee=own[0].summary["knee"])
+    return [*_table(_FRONT_COLUMNS, rows, 2), "", text.replace("\n", " ")]
 
 
 def _table(
