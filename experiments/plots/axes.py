@@ -70,7 +70,8 @@ def show_results(
 ) -> None:
     """Fit a panel to `results`, name its axes, and count what it does not show.
 
-    It shows what it must, the own points marked as `always`, and deviations `around`.
+    Own points are shown as `must_show` decides or `always` marks, with the deviations
+    `around` them.
     """
     known = np.concatenate([own, published])
     shown = must_show(known[:, 1] / 100, known * [1, -1])
@@ -98,12 +99,10 @@ def set_limits(
             continue
         low, high = values.min(), values.max()
         start = values[values > 0].min(initial=np.inf)
-        percent = accuracy and name == "y"
+        always, percent = log_x and name == "x", accuracy and name == "y"
         if percent and 100 - low > 10 * max(100 - high, 1):
             _error_axis(axes, low, high)
-        elif not percent and (
-            start < high / 10 or (log_x and name == "x" and high > 0)
-        ):
+        elif not percent and high > (0 if always else 10 * start):
             _log_axis(axes, name, start, high, bool(low <= 0), few_ticks)
         else:
             margin = 0.07 * (high - low) or 0.005 * abs(high)

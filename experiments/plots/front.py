@@ -73,8 +73,11 @@ def front_figure(
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY, "zorder": 2}
         right.scatter(*others.T, label="Published networks", **look)
 
-    weights = front.column("weight_1")
-    colors = _colors(weights[near])
+    weights, colors = front.column("weight_1"), None
+    if len(scale := weights[near & (weights > 0)]):
+        low, high = scale.min(), scale.max()
+        wide = (low, high) if low < high else (low / 2, 2 * high)
+        colors = ScalarMappable(LogNorm(*wide), "viridis")
     marks = [*_networks(weights, best, colors), *_knees(front, knees or {}, chosen)]
     for axes, places, end in (left, costs, stars), (right, own, ends):
         tidy(axes)
@@ -96,17 +99,6 @@ def front_figure(
 def _objectives(front: Front) -> np.ndarray:
     """(n, 2): cross entropy, l1 norm."""
     return np.stack([front.column("objective_0"), front.column("objective_1")], 1)
-
-
-def _colors(weights: np.ndarray) -> ScalarMappable | None:
-    """Colours from the smallest to the largest positive weight, if there is one."""
-    weights = weights[weights > 0]
-    if not len(weights):
-        return None
-    low, high = weights.min(), weights.max()
-    if low == high:  # a colour bar needs a range
-        low, high = low / 2, 2 * high
-    return ScalarMappable(LogNorm(low, high), "viridis")
 
 
 def _networks(
