@@ -89,7 +89,7 @@ def page(
     runs: Sequence[Result], folder: Path, pictures: Mapping[str, list[Path]]
 ) -> list[str]:
     """Write the lines of the page: a section of tables for each group of runs."""
-    lines: list[str] = _INTRODUCTION.splitlines()
+    lines: list[str] = [*_INTRODUCTION.splitlines()]
     for heading, own in _sections(runs).items():
         tables = front_tables(own) if own[0].front else training_tables(own)
         lines += ["", f"## {heading}", "", *_provenance(own), *tables, ""]

@@ -50,10 +50,8 @@ class Mean(NamedTuple):
     seeds: int
 
     def text(self, factor: float, digits: int) -> str:
-        text = f"{factor * self.mean:,.{digits}f}"
-        if self.seeds == 1:
-            return text
-        return f"{text} ± {factor * self.deviation:,.{digits}f}"
+        spread = f" ± {factor * self.deviation:,.{digits}f}" if self.seeds > 1 else ""
+        return f"{factor * self.mean:,.{digits}f}{spread}"
 
 
 class Difference(NamedTuple):
@@ -182,11 +180,9 @@ def _compare(first: Result, second: Result) -> tuple[str, str, str]:
 
 def _against_others(own: Sequence[Result]) -> list[str]:
     """Compare the method of the paper with every other training that prunes."""
-    paper, others = [], []
-    for run in own:
-        if run.config["prune"]:
-            multi = run.config["optimizer"] in _MULTI_GRADIENT
-            (paper if multi else others).append(run)
+    pruned = [run for run in own if run.config["prune"]]
+    paper = [run for run in pruned if run.config["optimizer"] in _MULTI_GRADIENT]
+    others = [run for run in pruned if run not in paper]
     rows = [[x.name, y.name, *_compare(x, y)] for x in paper for y in others]
     if not rows:
         return []
@@ -208,9 +204,8 @@ def front_tables(own: Sequence[Result]) -> list[str]:
     for x in own:
         found, final = x.summary, x.summary["final"] or {}
         accuracy, left = (final.get(k) for k in ("test_accuracy", "nonzero_dense"))
-        row = [x.name, x.config["optimizer"]]
-        row += [f"{found['points']}", f"{found['nondominated']}"]
-        row += [f"{found['hypervolume']:.4f}"]
+        counts = f"{found['points']}", f"{found['nondominated']}"
+        row = [x.name, x.config["optimizer"], *counts, f"{found['hypervolume']:.4f}"]
         row += [_UNKNOWN if accuracy is None else f"{100 * accuracy:.2f}"]
         row += [_UNKNOWN if left is None else f"{left:,}"]
         rows.append([*row, f"{found['seconds_total']:,.0f}"])
