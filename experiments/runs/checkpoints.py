@@ -2,8 +2,8 @@
 
 `checkpoints/` holds one folder per checkpoint, named by the number of steps done:
 `state/` has the arrays of the trainer's carry, packed into one, and `record/` a JSON
-object with `format`, `config` (as in config.json), `tree` (path -> shape and dtype of
-every array), `score`, what was `recorded` so far, and a `checksum` of everything. Orbax
+object with `format`, `config` (as in config.json), `tree` (path -> type of every
+array), `score`, what was `recorded` so far, and a `checksum` of everything. Orbax
 writes them in the background, each whole or not at all.
 """
 
@@ -13,7 +13,6 @@ import json
 import math
 import shutil
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,15 +22,9 @@ import orbax.checkpoint as ocp
 from rich.console import Console
 
 from experiments.devices import fetched, on_first
+from experiments.errors import RunDirectoryError
 from experiments.runs.console import say
-from experiments.runs.directory import (
-    RunDirectoryError,
-    check_tree,
-    described,
-    nulled,
-    reason,
-    writing,
-)
+from experiments.runs.directory import check_tree, described, nulled, reason, writing
 
 FORMAT = 2  # 1 had no axis over networks
 
@@ -45,22 +38,7 @@ class Saved(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one training: the last two and the one with the best score.
-
-    Args:
-      path: folder of the checkpoints.
-      config: stored with each, see `experiments.runs.records.config`.
-      console: where damaged checkpoints are reported.
-
-    Example:
-      >>> import tempfile
-      >>> import jax.numpy as jnp
-      >>> with Checkpoints(Path(tempfile.mkdtemp()), {}, Console()) as checkpoints:
-      ...     for step in range(5):
-      ...         checkpoints.save(step, {"w": jnp.full(1, step)}, {}, score=-step)
-      ...     checkpoints.steps(), checkpoints.restore({"w": jnp.zeros(1, int)}).carry
-      ([0, 3, 4], {'w': Array([4], dtype=int32)})
-    """
+    """The checkpoints of one training: the last two and the one with the best score."""
 
     def __init__(self, path: Path, config: dict[str, Any], console: Console):
         self._path, self._config, self._console = path.absolute(), config, console
@@ -68,16 +46,13 @@ class Checkpoints:
         self._manager: Any = None
 
     def __enter__(self) -> "Checkpoints":
-        def open_manager() -> Any:
-            return ocp.CheckpointManager(
-                self._path,
-                options=ocp.CheckpointManagerOptions(
-                    preservation_policy=self, cleanup_tmp_directories=True
-                ),
-                item_names=("state", "record"),
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self, cleanup_tmp_directories=True
+        )
+        with writing(self._path):
+            self._manager = ocp.CheckpointManager(
+                self._path, options=options, item_names=("state", "record")
             )
-
-        self._manager = self._write(open_manager)
         for step in self._manager.all_steps():
             try:
                 self._scores[step] = _comparable(self._record(step)["score"])
@@ -100,7 +75,8 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until the last checkpoint is on disk."""
-        self._write(self._manager.wait_until_finished)
+        with writing(self._path):
+            self._manager.wait_until_finished()
 
     def save(
         self,
@@ -111,11 +87,7 @@ class Checkpoints:
     ) -> None:
         """Save in the background, unless there is a checkpoint of this step.
 
-        Args:
-          step: number of steps done.
-          carry: tree of arrays, which may be donated afterwards.
-          recorded: JSON object that `restore` returns with the carry.
-          score: higher is better; None and NaN count as lowest.
+        The arrays may be donated afterwards. A score of None or NaN counts as lowest.
         """
         if step in self._manager.all_steps():
             return
@@ -135,20 +107,16 @@ class Checkpoints:
             state=ocp.args.StandardSave({"packed": packed}),
             record=ocp.args.JsonSave(record),
         )
-        self._write(lambda: self._manager.save(step, args=args, force=True))
+        with writing(self._path):
+            self._manager.save(step, args=args, force=True)
 
     def restore(self, like: Any) -> Saved | None:
         """Return the newest readable checkpoint; report and delete damaged newer ones.
 
-        Args:
-          like: a carry of the same shapes, dtypes and shardings.
-
-        Raises:
-          RunDirectoryError: all are damaged, or the newest belongs to another model,
-            optimizer or version of bopt.
+        `like` is a carry of the same shapes, dtypes and shardings.
         """
-        damaged = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for newer, step in enumerate(steps):
             try:
                 saved = self._read(step, like)
             except RunDirectoryError:
@@ -156,14 +124,14 @@ class Checkpoints:
             except Exception as error:  # Orbax and JSON raise many kinds
                 name = self._path / str(step)
                 say(self._console, f"Checkpoint {name} is damaged: {reason(error)}")
-                damaged.append(step)
                 continue
-            if damaged:
+            if newer:
                 say(self._console, f"Using the checkpoint before, of step {step}.")
-            for later in damaged:
-                self._write(lambda later=later: self._manager.delete(later))
+            with writing(self._path):
+                for damaged in steps[:newer]:
+                    self._manager.delete(damaged)
             return saved
-        if damaged:
+        if steps:
             raise RunDirectoryError(
                 f"All checkpoints in {self._path} are damaged. Remove that folder to "
                 "restart the training from the beginning."
@@ -182,21 +150,21 @@ class Checkpoints:
 
     def _read(self, step: int, like: Any) -> Saved:
         record, name = self._record(step), self._path / str(step)
-        _check_format(record["format"], name)
+        if record["format"] != FORMAT:
+            other = "an earlier" if record["format"] < FORMAT else "a later"
+            raise RunDirectoryError(
+                f"{name} was written by {other} version of bopt: its format is "
+                f"{record['format']}; expected {FORMAT}. Resume with that version, or "
+                "start a new run; figures and reports can still be made of this one."
+            )
         check_tree(record["tree"], described(like), name)
-        target = {"packed": np.zeros(_size(like), np.uint8)}
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        packed = self._manager.restore(step, args=args).state["packed"]
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(like))
+        args = ocp.args.StandardRestore({"packed": np.zeros(size, np.uint8)})
+        restored = self._manager.restore(step, args=ocp.args.Composite(state=args))
+        packed = restored.state["packed"]
         if record.pop("checksum") != _checksum(packed, record):
             raise ValueError("the checksum differs")
         return Saved(step, _unpack(packed, like), record["recorded"])
-
-    def _write(self, action: Callable[[], Any]) -> Any:
-        return writing(action, self._path, "The checkpoints before are intact")
-
-
-def _comparable(score: float | None) -> float:
-    return float(score) if score is not None and math.isfinite(score) else -math.inf
 
 
 def remove(path: Path) -> None:
@@ -204,18 +172,8 @@ def remove(path: Path) -> None:
     on_first(lambda: shutil.rmtree(path, ignore_errors=True))
 
 
-def _check_format(found: int, name: Path) -> None:
-    if found < FORMAT:
-        raise RunDirectoryError(
-            f"{name} was written by an earlier version of bopt and cannot be resumed; "
-            "its figures and reports can still be made. Start a new run, or resume it "
-            "with the version that wrote it."
-        )
-    if found > FORMAT:
-        raise RunDirectoryError(
-            f"{name} was written by a later version of bopt: its format is {found}; "
-            f"expected {FORMAT}. Update bopt."
-        )
+def _comparable(score: float | None) -> float:
+    return float(score) if score is not None and math.isfinite(score) else -math.inf
 
 
 def _pack(tree: Any) -> np.ndarray:
@@ -232,7 +190,7 @@ def _unpack(packed: np.ndarray, like: Any) -> Any:
     content = io.BytesIO(packed.data)
 
     def unpack(leaf: Any) -> jax.Array:
-        host = np.frombuffer(content.read(_size(leaf)), leaf.dtype).reshape(leaf.shape)
+        host = np.frombuffer(content.read(leaf.nbytes), leaf.dtype).reshape(leaf.shape)
         return jax.make_array_from_callback(
             leaf.shape, leaf.sharding, lambda index: host[index]
         )
@@ -240,12 +198,6 @@ def _unpack(packed: np.ndarray, like: Any) -> Any:
     return jax.tree.map(unpack, like)
 
 
-def _size(tree: Any) -> int:
-    """Return the number of bytes of all arrays."""
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
 def _checksum(packed: np.ndarray, record: dict[str, Any]) -> int:
-    return zlib.crc32(
-        json.dumps(record, sort_keys=True).encode(), zlib.crc32(packed.data)
-    )
+    text = json.dumps(record, sort_keys=True)
+    return zlib.crc32(text.encode(), zlib.crc32(packed.data))

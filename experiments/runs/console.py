@@ -1,19 +1,11 @@
 """Terminal output of a run: progress bar or plain lines, and the final table."""
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from rich import box
+from rich import box, progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 _BAR = 10  # columns
@@ -24,18 +16,18 @@ def say(console: Console, text: str, style: str | None = None) -> None:
     console.print(text, style=style, highlight=False, soft_wrap=True)
 
 
-def progress_bar(console: Console, text: str, *columns: ProgressColumn) -> Progress:
+def progress_bar(
+    console: Console, text: str, *columns: progress.ProgressColumn
+) -> progress.Progress:
     """Return a bar that is shown on a terminal only and leaves nothing behind.
 
-    Args:
-      console: where to show it.
-      text: format of the text before the bar, with the task's fields in braces.
-      *columns: shown after it; by default the time left.
+    The text before it is a format of the task's fields. The columns after it are by
+    default the time left.
     """
-    left = (TextColumn("left"), TimeRemainingColumn(compact=True))
-    return Progress(
-        TextColumn(text),
-        BarColumn(bar_width=_BAR),
+    left = progress.TextColumn("left"), progress.TimeRemainingColumn(compact=True)
+    return progress.Progress(
+        progress.TextColumn(text),
+        progress.BarColumn(bar_width=_BAR),
         *(columns or left),
         console=console,
         disable=not console.is_terminal,
@@ -48,13 +40,7 @@ class Display:
 
     A narrow terminal keeps the epoch, the bar and the time left; a wider one has the
     accuracy, the number of nonzero weights, the objectives, their weights and the
-    speed, in this order, as far as they fit.
-
-    Args:
-      console: where to show it.
-      epochs: number of epochs of the training.
-      steps_per_epoch: number of steps in each.
-      entries: number of dense weights of the network.
+    speed, in this order, as far as they fit. `entries` counts the dense weights.
     """
 
     def __init__(
@@ -64,18 +50,14 @@ class Display:
         self._steps = steps_per_epoch
         self._began: tuple[float, int] | None = None  # seconds, and steps before
         self._evaluated: list[str] = []  # accuracy and nonzeros of the last epoch
-        self._bar = progress_bar(
-            console,
-            f"epoch {{task.fields[epoch]}}/{epochs}",
-            TextColumn("{task.description}"),
-        )
+        text = f"epoch {{task.fields[epoch]}}/{epochs}"
+        fields = progress.TextColumn("{task.description}")
+        self._bar = progress_bar(console, text, fields)
         self._task = self._bar.add_task("", total=epochs * steps_per_epoch, epoch=0)
 
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """Keep the bar on the screen during the block."""
-        with self._bar:
-            yield
+    def shown(self) -> progress.Progress:
+        """Return a context manager that keeps the bar on the screen."""
+        return self._bar
 
     def chunk(
         self,
@@ -91,15 +73,13 @@ class Display:
             start = perf_counter() - step / steps_per_second
             self._began = start, (epoch - 1) * self._steps
         done = (epoch - 1) * self._steps + step
-        fields = [
-            *self._evaluated,
-            *_objectives(objectives, weights),
-            _speed(steps_per_second),
-        ]
-        left = self._left(done)
+        fields = [*self._evaluated, *_objectives(objectives, weights)]
+        fields += [f"{steps_per_second:,.0f} steps/s", self._left(done)]
         # One space between the columns of the bar.
         room = self._console.width - len(f"epoch {epoch}/{self._epochs} ") - _BAR - 1
-        text = _fitting(fields, left, room)
+        while len(fields) > 1 and len("  ".join(fields)) > room:
+            del fields[-2]  # the time left stays
+        text = "  ".join(fields)
         self._bar.update(self._task, completed=done, description=text, epoch=epoch)
 
     def epoch(
@@ -122,7 +102,7 @@ class Display:
         ]
         if steps_per_second is not None:
             done = (self._epochs - epochs_left) * self._steps
-            fields += [_speed(steps_per_second), self._left(done)]
+            fields += [f"{steps_per_second:,.0f} steps/s", self._left(done)]
         say(self._console, "  ".join(fields))
 
     def _left(self, done: int) -> str:
@@ -130,21 +110,11 @@ class Display:
         now = perf_counter()
         start, before = self._began or (now, done)
         pace = (now - start) / max(done - before, 1)
-        seconds = round(pace * (self._epochs * self._steps - done))
-        minutes, seconds = divmod(seconds, 60)
+        left = round(pace * (self._epochs * self._steps - done))
+        minutes, seconds = divmod(left, 60)
         hours, minutes = divmod(minutes, 60)
         text = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
         return f"left {text}:{seconds:02d}"
-
-
-def _fitting(fields: Sequence[str], last: str, room: int) -> str:
-    """Join the first fields, as many as fit, and the last one."""
-    shown = []
-    for field in fields:
-        if len("  ".join([*shown, field, last])) > room:
-            break
-        shown.append(field)
-    return "  ".join([*shown, last])
 
 
 def _objectives(objectives: Sequence[float], weights: Any) -> list[str]:
@@ -158,10 +128,6 @@ def _weights(weights: Sequence[float] | dict[str, Any] | None) -> str:
     return " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
 
 
-def _speed(steps_per_second: float) -> str:
-    return f"{steps_per_second:,.0f} steps/s"
-
-
 def _percent(share: float, digits: int) -> str:
     return f"{100 * share:.{digits}f} %"
 
@@ -169,14 +135,7 @@ def _percent(share: float, digits: int) -> str:
 def print_summary(
     console: Console, summary: dict[str, Any], row: dict[str, Any], title: str
 ) -> None:
-    """Print the final table.
-
-    Args:
-      console: where to print it.
-      summary: content of summary.json.
-      row: last line of metrics.jsonl.
-      title: names the optimizer and the dataset.
-    """
+    """Print the final table, of summary.json and the last line of metrics.jsonl."""
     say(console, title, style="bold")
     table = Table(box=box.SIMPLE_HEAVY, show_header=False)
     table.add_column()

@@ -40,6 +40,7 @@ from experiments.data import Dataset
 
 # Selections of kernels by rank, as the options name them.
 KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4)}
+SPLITS = ("train", "validation", "test")
 _PACKAGES = ("bopt-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
@@ -51,31 +52,10 @@ class Scores(NamedTuple):
 
 
 class Sparsity(NamedTuple):
-    """Counts of what is left of the parameters.
-
-    Attributes:
-      report: dense kernels and total.
-      conv_layers: path -> count of every convolution kernel.
-    """
+    """Counts of dense kernels and of all parameters, and of each convolution kernel."""
 
     report: bopt.sparsity.Report
     conv_layers: dict[str, bopt.sparsity.Count]
-
-    @property
-    def conv_entries(self) -> int:
-        """Number of entries of the convolution kernels."""
-        return sum(count.entries for count in self.conv_layers.values())
-
-    @property
-    def conv_nonzeros(self) -> int:
-        """Number of nonzero entries of the convolution kernels."""
-        return sum(count.nonzeros for count in self.conv_layers.values())
-
-    @property
-    def conv_sparsity(self) -> float | None:
-        """Share of zeros in the convolution kernels; None without convolutions."""
-        entries = self.conv_entries
-        return 1 - self.conv_nonzeros / entries if entries else None
 
 
 def sparsity(params: Any) -> Sparsity:
@@ -97,11 +77,7 @@ def config(
         "dataset_found": dataset.name,
         "dataset_title": dataset.title,
         "data_source": dataset.source,
-        "sizes": {
-            "train": len(dataset.train),
-            "validation": len(dataset.validation),
-            "test": len(dataset.test),
-        },
+        "sizes": {split: len(getattr(dataset, split)) for split in SPLITS},
         "versions": {
             "python": platform.python_version(),
             **{name: _version(name) for name in _PACKAGES},
@@ -129,6 +105,11 @@ def epoch(
     sparsity: Sparsity,
 ) -> dict[str, Any]:
     """Return a line of metrics.jsonl."""
+    nonzeros_conv = _nonzeros(sparsity.conv_layers)
+    entries_conv = sum(count.entries for count in sparsity.conv_layers.values())
+    conv_sparsity = None
+    if entries_conv:
+        conv_sparsity = 1 - sum(nonzeros_conv.values()) / entries_conv
     return {
         "epoch": epoch,
         "step": step,
@@ -143,9 +124,9 @@ def epoch(
         },
         "l1": sparsity.report.dense.l1,
         "nonzeros": _nonzeros(sparsity.report.layers),
-        "nonzeros_conv": _nonzeros(sparsity.conv_layers),
+        "nonzeros_conv": nonzeros_conv,
         "dense_sparsity": sparsity.report.dense_sparsity,
-        "conv_sparsity": sparsity.conv_sparsity,
+        "conv_sparsity": conv_sparsity,
         "total_sparsity": sparsity.report.total_sparsity,
     }
 
@@ -168,26 +149,23 @@ def summary(
     finished: bool,
 ) -> dict[str, Any]:
     """Return the content of summary.json after the epoch that `row` describes."""
-    report = sparsity.report
+    scores = ("test_accuracy", "test_cross_entropy", "validation_accuracy", "l1")
+    sparsities = ("dense_sparsity", "conv_sparsity", "total_sparsity")
+    report, conv = sparsity.report, sparsity.conv_layers.values()
     return {
         "dataset": dataset.name,
         "data_source": dataset.source,
         "optimizer": optimizer,
         "epochs": row["epoch"],
         "steps": row["step"],
-        "test_accuracy": row["test_accuracy"],
-        "test_cross_entropy": row["test_cross_entropy"],
-        "validation_accuracy": row["validation_accuracy"],
-        "l1": report.dense.l1,
+        **{key: row[key] for key in scores},
         "nonzero_dense": report.dense.nonzeros,
         "entries_dense": report.dense.entries,
-        "nonzero_conv": sparsity.conv_nonzeros,
-        "entries_conv": sparsity.conv_entries,
+        "nonzero_conv": sum(count.nonzeros for count in conv),
+        "entries_conv": sum(count.entries for count in conv),
         "nonzero_total": report.total.nonzeros,
         "entries_total": report.total.entries,
-        "dense_sparsity": report.dense_sparsity,
-        "conv_sparsity": sparsity.conv_sparsity,
-        "total_sparsity": report.total_sparsity,
+        **{key: row[key] for key in sparsities},
         "seconds_total": row["seconds"],
         "seconds_compile": seconds_compile,
         "steps_per_second": steps_per_second,
@@ -198,36 +176,29 @@ def summary(
 def mean(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Average records of several seeds and add `deviation`; return a single one as is.
 
-    Args:
-      records: lines of metrics.jsonl or summaries with the same keys, one per seed.
-
     Example:
       >>> mean([{"epoch": 1, "l1": 3.0}, {"epoch": 1, "l1": 5.0}])
       {'epoch': 1, 'l1': 4.0, 'deviation': {'epoch': 0.0, 'l1': 1.4142135623730951}}
     """
     if len(records) == 1:
         return records[0]
-    deviations = {
-        key: _deviation([record[key] for record in records])
-        for key, value in records[0].items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
+    columns = {key: [record[key] for record in records] for key in records[0]}
+    means = {
+        key: jax.tree.map(_mean, *values, is_leaf=lambda value: value is None)
+        for key, values in columns.items()
     }
-    return _mean(records) | {"deviation": deviations}
+    deviations = {
+        key: _deviation(values)
+        for key, values in columns.items()
+        if isinstance(values[0], int | float) and not isinstance(values[0], bool)
+    }
+    return means | {"deviation": deviations}
 
 
-def _mean(values: Sequence[Any]) -> Any:
-    first = values[0]
-    if all(value == first for value in values):  # counts stay counts
-        return first
-    match first:
-        case dict():
-            return {key: _mean([value[key] for value in values]) for key in first}
-        case list():
-            return [_mean(items) for items in zip(*values, strict=True)]
-        case str():
-            return None
-    numbers = [math.nan if value is None else value for value in values]
-    return statistics.fmean(numbers)
+def _mean(*values: Any) -> Any:
+    if all(value == values[0] for value in values):  # texts; and counts stay integers
+        return values[0]
+    return statistics.fmean(math.nan if value is None else value for value in values)
 
 
 def _deviation(values: list[float | None]) -> float:
@@ -252,13 +223,12 @@ def _commit() -> str | None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
-    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    words += ["--exclude=*"]  # tags
+    words = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(words, capture_output=True, cwd=root, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.decode().strip() or None
 
 
 def _version(package: str) -> str | None:

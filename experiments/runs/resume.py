@@ -23,42 +23,26 @@ Options = TypeVar("Options")
 
 
 def stored(path: str, program: str) -> dict[str, Any]:
-    """Read config.json of the run in a directory.
-
-    Raises:
-      RunDirectoryError: there is none, or it is another program's.
-    """
-    expected = f"expected a run of python -m experiments.{program}"
-    file = Path(path) / "config.json"
-    if not file.is_file():
+    """Read config.json of a run, which is one of this program."""
+    content = read_json(Path(path) / "config.json")
+    found = content.get("experiment")
+    if found != program:
+        problem = f"is a run of {found}" if content else "has no config.json"
         raise RunDirectoryError(
-            f"{path} cannot be resumed: it has no config.json; {expected}. Check the "
-            "path, or start a new run with --out."
-        )
-    content = read_json(file)
-    if content.get("experiment") != program:
-        raise RunDirectoryError(
-            f"{path} cannot be resumed: it is a run of "
-            f"{content.get('experiment')}; {expected}. Start the right program."
+            f"{path} cannot be resumed: it {problem}; expected a run of python -m "
+            f"experiments.{program}. Check the path, or start a new run with --out."
         )
     return content
 
 
 def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:
     """Build options from config.json."""
-    values = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in content.items()
-    }
-    return from_flat(cls, values | {"resume": path})
+    lists = {key: tuple(v) for key, v in content.items() if isinstance(v, list)}
+    return from_flat(cls, content | lists | {"resume": path})
 
 
 def check_unchanged(given: dict[str, Any], begun: dict[str, Any]) -> None:
-    """Check that options beside --resume do not change the result.
-
-    Raises:
-      ConfigError: they do; the message names all of them.
-    """
+    """Check that options beside --resume do not change the result."""
     changed = [
         f"--{name.replace('_', '-')} {given[name]} (stored: {begun[name]})"
         for name in given
@@ -73,16 +57,9 @@ def check_unchanged(given: dict[str, Any], begun: dict[str, Any]) -> None:
 
 
 def check_same(path: Path, now: dict[str, Any], console: Console) -> None:
-    """Compare the data, versions and device of a run with those it began with.
+    """Refuse other data than the run began with; report other versions and devices.
 
-    Args:
-      path: its run directory.
-      now: content that its config.json would have now.
-      console: other versions and devices are reported there, because they may round
-        differently.
-
-    Raises:
-      RunDirectoryError: the data differ.
+    `now` is what config.json would hold if the run began now.
     """
     begun = read_json(path / "config.json")
     for key in ("dataset_found", "sizes"):
