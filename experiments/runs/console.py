@@ -86,7 +86,7 @@ class Display:
         self, row: dict[str, Any], steps_per_second: float | None, epochs_left: int
     ) -> None:
         """Report an epoch by its line of metrics.jsonl; the speed is None before it."""
-        accuracy = f"accuracy {_percent(row['validation_accuracy'], 1)}"
+        accuracy = f"accuracy {100 * row['validation_accuracy']:.1f} %"
         nonzeros = f"{sum(row['nonzeros'].values()):,.0f} of {self._entries:,}"
         if row["conv_sparsity"]:
             conv = sum(row["nonzeros_conv"].values())
@@ -128,10 +128,6 @@ def _weights(weights: Sequence[float] | dict[str, Any] | None) -> str:
     return " ".join(f"{weight:.2g}" for weight in weights) if weights else "-"
 
 
-def _percent(share: float, digits: int) -> str:
-    return f"{100 * share:.{digits}f} %"
-
-
 def print_summary(
     console: Console, summary: dict[str, Any], row: dict[str, Any], title: str
 ) -> None:
@@ -142,12 +138,13 @@ def print_summary(
     table.add_column(justify="right")
     splits = ("train", "validation", "test")
     for split in splits:
-        table.add_row(f"{split} accuracy", _percent(row[f"{split}_accuracy"], 2))
+        table.add_row(f"{split} accuracy", f"{100 * row[f'{split}_accuracy']:.2f} %")
     for split in splits:
         table.add_row(f"{split} cross entropy", f"{row[f'{split}_cross_entropy']:.4f}")
     pruned_conv = bool(summary["conv_sparsity"])
     for name in ("dense", "conv", "total") if pruned_conv else ("dense", "total"):
-        table.add_row(f"{name} sparsity", _percent(summary[f"{name}_sparsity"], 2))
+        sparsity = summary[f"{name}_sparsity"]
+        table.add_row(f"{name} sparsity", f"{100 * sparsity:.2f} %")
         left, entries = summary[f"nonzero_{name}"], summary[f"entries_{name}"]
         table.add_row(f"nonzeros, {name}", f"{left:,.0f} of {entries:,}")
     layers = row["nonzeros"] | (row["nonzeros_conv"] if pruned_conv else {})

@@ -12,7 +12,6 @@ import datetime
 import glob
 import json
 import logging
-import math
 import os
 import re
 import tempfile
@@ -257,15 +256,8 @@ def read_front(path: str | Path) -> Front:
 
 def nulled(value: Any) -> Any:
     """Convert for JSON: tuples to lists, NaN and infinity to null."""
-    match value:
-        case dict():
-            return {key: nulled(item) for key, item in value.items()}
-        case list() | tuple():
-            return [nulled(item) for item in value]
-        case float() if not math.isfinite(value):
-            return None
-    return value
+    return json.loads(json.dumps(value), parse_constant=lambda name: None)
 
 
 def _json(content: dict[str, Any], indent: int | None = None) -> str:
-    return json.dumps(nulled(content), indent=indent, allow_nan=False) + "\n"
+    return json.dumps(nulled(content), indent=indent) + "\n"

@@ -105,11 +105,8 @@ def epoch(
     sparsity: Sparsity,
 ) -> dict[str, Any]:
     """Return a line of metrics.jsonl."""
-    nonzeros_conv = _nonzeros(sparsity.conv_layers)
-    entries_conv = sum(count.entries for count in sparsity.conv_layers.values())
-    conv_sparsity = None
-    if entries_conv:
-        conv_sparsity = 1 - sum(nonzeros_conv.values()) / entries_conv
+    conv = _nonzeros(sparsity.conv_layers)
+    entries = sum(count.entries for count in sparsity.conv_layers.values())
     return {
         "epoch": epoch,
         "step": step,
@@ -124,9 +121,9 @@ def epoch(
         },
         "l1": sparsity.report.dense.l1,
         "nonzeros": _nonzeros(sparsity.report.layers),
-        "nonzeros_conv": nonzeros_conv,
+        "nonzeros_conv": conv,
         "dense_sparsity": sparsity.report.dense_sparsity,
-        "conv_sparsity": conv_sparsity,
+        "conv_sparsity": 1 - sum(conv.values()) / entries if entries else None,
         "total_sparsity": sparsity.report.total_sparsity,
     }
 
