@@ -25,7 +25,7 @@ import optax
 import tyro
 from rich.console import Console
 
-from experiments.benchmark import checkpoint, devices, inference, networks, step
+from experiments.benchmark import checkpoint, devices, inference, step, trainers
 from experiments.benchmark.models import MODELS, Model
 from experiments.config import check_at_least, parse, updated
 from experiments.config.options import INT
@@ -91,7 +91,7 @@ def _run(options: Options, prepare: bool) -> None:
         case "step":
             step.compare(model, console, steps, repeats)
         case "front":
-            networks.compare(model, console, steps, repeats, options.networks)
+            trainers.compare(model, console, steps, repeats, options.networks)
         case "checkpoint":
             steps = options.steps or model.train_size // model.batch_size
             checkpoint.compare(model, console, steps, repeats)

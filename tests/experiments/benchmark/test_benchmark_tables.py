@@ -13,9 +13,9 @@ from experiments.benchmark import (
     checkpoint,
     devices,
     inference,
-    networks,
     step,
     timing,
+    trainers,
 )
 from experiments.benchmark.checkpoint import WITH, WITHOUT
 from experiments.benchmark.inference import Form
@@ -113,7 +113,7 @@ def test_networks():
     """Times are those of a step and network; memory is known or not."""
     times = {"1": PLAIN, "4": [8.0, 40.0, 64.0], "16": [16.0] * 3, "17": [17.0] * 3}
     memory = {"1": 9 * MIB, "4": 16 * MIB, "16": None, "17": 9_876_543 * MIB}
-    assert cells(printed(networks.table(times, memory, "title"))) == {
+    assert cells(printed(trainers.table(times, memory, "title"))) == {
         "1": ["2.000", "1.00", "9.0", "-"],
         "4": ["10.000", "2.00", "16.0", "2.33"],
         "16": ["1.000", "0.50", "-", "-"],
