@@ -1,11 +1,5 @@
 """Benchmarks that print ratios measured side by side.
 
-    python -m experiments.benchmark [--model vgg] [--device-info]
-    python -m experiments.benchmark front
-    python -m experiments.benchmark checkpoint [--model vgg]
-    python -m experiments.benchmark devices [--model vgg]
-    python -m experiments.benchmark inference RUN_DIR
-
 All rows of a table take turns in each repeat. Times are medians over the repeats;
 ratios are medians of the repeats' own ratios to the first row. Memory is the peak that
 XLA plans for the program, images included. With the `bench` extra, PyTorch and TorchJD
@@ -15,18 +9,14 @@ are measured on LeNet-5, too.
 import dataclasses
 import functools
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import jax
-import optax
 import tyro
-from rich.console import Console
 
-from experiments.benchmark import checkpoint, devices, inference, step, trainers
-from experiments.benchmark.models import MODELS, Model
+from experiments.benchmark import checkpoint, inference, step, trainers
+from experiments.benchmark.models import MODELS
 from experiments.config import check_at_least, parse, updated
 from experiments.config.options import INT
 from experiments.devices import use_all_cores
@@ -74,63 +64,48 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, prepare: bool) -> None:
-    if prepare and options.what == "front":
+    what, repeats = options.what, options.repeats
+    if prepare and what == "front":
         use_all_cores()
-    elif prepare and options.what == "devices":
-        devices.force_devices()
+    elif prepare and what == "devices":  # a later flag, or JAX's own variable, wins
+        eight = "--xla_force_host_platform_device_count=8 "
+        os.environ["XLA_FLAGS"] = eight + os.environ.get("XLA_FLAGS", "")
+    values = vars(options) | {"networks": min(options.networks, default=1)}
+    check_at_least(values, {"steps": 1, "repeats": 1, "networks": 1})
     model = MODELS[options.model]
     if options.batch_size is not None:
         config = updated(model.config, batch_size=options.batch_size)
         model = model._replace(config=config)
-    _check(options, model)
-    console = Console()
-    if options.device_info:
-        console.print(_device_info(), highlight=False, soft_wrap=True)
-    steps, repeats = options.steps or model.steps, options.repeats
-    match options.what:
-        case "step":
-            step.compare(model, console, steps, repeats)
-        case "front":
-            trainers.compare(model, console, steps, repeats, options.networks)
-        case "checkpoint":
-            steps = options.steps or model.train_size // model.batch_size
-            checkpoint.compare(model, console, steps, repeats)
-        case "devices":
-            devices.compare(model, console, steps, repeats)
-        case "inference":
-            assert options.run is not None
-            inference.compare(options.run, console, options.steps or 20, repeats)
-
-
-def _check(options: Options, model: Model) -> None:
-    fewest = min(options.networks, default=1)
-    values = vars(options) | {"networks": fewest}
-    check_at_least(values, {"steps": 1, "repeats": 1, "networks": 1})
-    if options.what == "inference":
-        if options.run is None:
-            raise ConfigError(
-                "RUN is missing; expected the run directory of a finished run. Add it: "
-                "benchmark inference RUN."
-            )
-        return
     digits = model.digits()
     images = {"step": len(digits.images), "checkpoint": model.train_size}
-    most = images.get(options.what, len(digits.train))
-    if not 1 <= model.batch_size <= most:
+    most = images.get(what, len(digits.train))
+    if what != "inference" and not 1 <= model.batch_size <= most:
         raise ConfigError(
             f"--batch-size is {model.batch_size}; expected 1 to {most}, the number of "
             "images to train on."
         )
-
-
-def _device_info() -> str:
-    device = jax.devices()[0]
-    return (
-        f"{device.platform}: {device.device_kind} x {jax.device_count()}; "
-        f"{records.processor()}, {os.cpu_count()} cores; "
-        f"Python {platform.python_version()}, jax {jax.__version__}, "
-        f"optax {optax.__version__}"
-    )
+    if what == "inference" and options.run is None:
+        raise ConfigError(
+            "RUN is missing; expected the run directory of a finished run. Add it: "
+            "benchmark inference RUN."
+        )
+    if options.device_info:
+        about = records.config("benchmark", {}, digits)
+        about = (about["device"] | about["versions"]).items()
+        print(", ".join(f"{name} {value}" for name, value in about))
+    defaults = {"checkpoint": model.train_size // model.batch_size, "inference": 20}
+    steps = options.steps or defaults.get(what, model.steps)
+    match what:
+        case "step":
+            step.compare(model, steps, repeats)
+        case "front":
+            trainers.compare_networks(model, steps, repeats, options.networks)
+        case "checkpoint":
+            checkpoint.compare(model, steps, repeats)
+        case "devices":
+            trainers.compare_devices(model, steps, repeats)
+        case "inference":
+            inference.compare(str(options.run), steps, repeats)
 
 
 if __name__ == "__main__":

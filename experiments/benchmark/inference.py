@@ -6,7 +6,6 @@ shrunk: without the units that pruning has disconnected.
 """
 
 import functools
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from rich.table import Table
 from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
 from experiments.benchmark.models import MODELS, Model
-from experiments.benchmark.timing import Times, make_table, measure, ratio
+from experiments.benchmark.timing import Times, cells, make_table, measure
 from experiments.runs.directory import read
 from experiments.training.loop import initial
 
@@ -35,49 +34,40 @@ class Form(NamedTuple):
     file: int
     run: Callable[[np.ndarray], Any]
 
+    def repeat(self, images: np.ndarray, number: int) -> None:
+        """Compute the logits of a batch, a number of times."""
+        for _ in range(number):
+            self.run(images)
 
-def compare(path: str, console: Console, steps: int, repeats: int) -> None:
+
+def compare(path: str, steps: int, repeats: int) -> None:
     """Measure and print one row per form of a run's network, in batches of 1 and 256.
 
     With several seeds, it is the network of seed 0. The table needs 100 columns.
     """
     config = read(path).config
     model = MODELS[PROGRAMS.get(config["experiment"]) or config["model"]]
-    found, times = forms(model, path), {}
-
-    def repeat(form: Form, images: np.ndarray, number: int) -> None:
-        for _ in range(number):
-            form.run(images)
-
+    found, times, console = forms(model, path), {}, Console()
     for batch in (1, 256):
         images = np.zeros((batch, *model.image), np.float32)
         runners = {
-            name: functools.partial(repeat, form, images)
-            for name, form in found.items()
+            name: functools.partial(form.repeat, images) for name, form in found.items()
         }
         measure(runners, 1, 1)  # compiles
         times[batch] = measure(runners, steps, repeats)
     console.width = max(console.width, 100)
     console.print(table(found, times, f"{model.title} of {path}"))
-    console.print(verdict(times), highlight=False, soft_wrap=True)
 
 
 def forms(model: Model, path: str) -> dict[str, Form]:
-    """Read a run's network and return name -> form.
-
-    Raises:
-      RunDirectoryError: the run has no trained network, or one of another kind.
-    """
-    image = np.zeros((1, *model.image), np.float32)
-    init, key = model.module.init, jax.random.key(0)
-    shapes = jax.eval_shape(init, key, image)
-    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    pruned = chain(model.module, initial(path, 0, like))
-    fresh = jax.jit(init)(key, image)
-    unpruned, small = chain(model.module, fresh), shrink(pruned, model.image)
-    masked, csr = (
-        Chain(pruned.kinds, pack(pruned.params)) for pack in (export.masked, export.csr)
-    )
+    """Read a run's network and return name -> form."""
+    image, key = np.zeros((1, *model.image), np.float32), jax.random.key(0)
+    fresh = jax.device_get(jax.jit(model.module.init)(key, image))
+    trained = initial(path, 0, fresh)
+    unpruned, pruned = (chain(model.module, net) for net in (fresh, trained))
+    masked = Chain(pruned.kinds, export.masked(pruned.params))
+    csr = Chain(pruned.kinds, export.csr(pruned.params))
+    small = shrink(pruned, model.image)
 
     def form(counted: Chain, stored: Chain, run: Callable[[np.ndarray], Any]) -> Form:
         with tempfile.TemporaryDirectory() as folder:
@@ -101,8 +91,7 @@ def _on_device(used: Chain) -> Callable[[np.ndarray], Any]:
 def _on_host(pruned: Chain) -> Callable[[np.ndarray], Any]:
     """Compute the convolutions by JAX and the dense layers by SciPy."""
     cut = pruned.kinds.index("flatten") + 1
-    head = jax.device_put(Chain(pruned.kinds[:cut], pruned.params[:cut]))
-    compiled = jax.jit(Chain.__call__)
+    convolve = _on_device(Chain(pruned.kinds[:cut], pruned.params[:cut]))
     layers = [
         # Transposed once, because SciPy multiplies from the left.
         (export.csr({"kernel": params["kernel"].T})["kernel"], params["bias"][:, None])
@@ -112,7 +101,7 @@ def _on_host(pruned: Chain) -> Callable[[np.ndarray], Any]:
     elu = "elu" in pruned.kinds
 
     def run(images: np.ndarray) -> np.ndarray:
-        x = np.asarray(compiled(head, images)).T
+        x = np.asarray(convolve(images)).T
         for number, (kernel, bias) in enumerate(layers):
             if number:
                 x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)) if elu else 0)
@@ -130,21 +119,7 @@ def table(found: dict[str, Form], times: dict[int, Times], title: str) -> Table:
     rows = []
     for name, form in found.items():
         counts = (form.file, form.size.bytes, form.size.multiply_adds)
-        row = [name, *(f"{count:,}" for count in counts)]
+        rows.append([name, *(f"{count:,}" for count in counts)])
         for measured in times.values():
-            row.append(f"{statistics.median(measured[name]):.3f}")
-            row.append(f"{ratio(measured[name], measured[UNPRUNED]):.2f}")
-        rows.append(row)
+            rows[-1] += cells(measured[name], measured[UNPRUNED])
     return make_table(title, columns, rows)
-
-
-def verdict(times: dict[int, Times]) -> str:
-    """Return which forms are faster than the unpruned network."""
-    lines = []
-    for batch, measured in times.items():
-        ratios = {
-            name: ratio(own, measured[UNPRUNED]) for name, own in measured.items()
-        }
-        faster = [name for name, value in ratios.items() if value <= 0.9] or ["none"]
-        lines.append(f"Batch {batch}: a tenth or more faster: {', '.join(faster)}.")
-    return "\n".join(lines)

@@ -1,7 +1,6 @@
 """Networks to benchmark with the options of their programs."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from bopt.models import VGG, LeNet5
@@ -13,25 +12,15 @@ from experiments.training.trainer import Trainer
 
 
 class Model(NamedTuple):
-    """A network and the options of its program.
-
-    Attributes:
-      title: name in tables.
-      module: Flax Linen module from (images, train) to logits.
-      config: options, not resolved.
-      optimizer: name of the reference, in `optax`.
-      steps: default number of steps per repeat.
-      train_size: number of training images of its own dataset.
-      image: (H, W, C) of an image.
-    """
+    """A network and the options of its program, not resolved."""
 
     title: str
     module: Any
     config: Config
-    optimizer: str
-    steps: int
-    train_size: int
-    image: tuple[int, int, int]
+    optimizer: str  # the reference, in optax
+    steps: int  # default number per repeat
+    train_size: int  # number of training images of its own dataset
+    image: tuple[int, int, int]  # (H, W, C)
 
     @property
     def batch_size(self) -> int:
@@ -46,19 +35,16 @@ class Model(NamedTuple):
         return data.load("digits", preferred=self.config.PREFERRED)
 
     def make_trainer(
-        self,
-        dataset: data.Dataset,
-        weights: Sequence[tuple[float, float]] | None = None,
-        **options: Any,
+        self, dataset: data.Dataset, networks: int | None = None, **options: Any
     ) -> Trainer:
-        """Make a trainer of one network, or of one per pair of fixed weights."""
+        """Make a trainer of one network, or of several with fixed weights."""
         config = resolve(updated(self.config, **options), self.config.PREFERRED)
-        steps = steps_per_epoch(dataset, self.batch_size)
-        seeds = [0] * len(weights or [()])
+        steps, number = steps_per_epoch(dataset, self.batch_size), networks or 1
+        weights = None if networks is None else [(0.999, 0.001)] * networks
         # Over many networks, the library's convolution is a grouped one, and slow.
-        module = self.module.clone(method="auto" if len(seeds) == 1 else "patches")
+        module = self.module.clone(method="auto" if number == 1 else "patches")
         optimizer = functools.partial(compose, config, steps)
-        return Trainer(module, optimizer, dataset, config, seeds, weights)
+        return Trainer(module, optimizer, dataset, config, [0] * number, weights)
 
 
 MODELS = {

@@ -3,9 +3,6 @@
 # For machines without the bench extra:
 # pyright: reportMissingImports=false
 
-import functools
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import nn
@@ -16,24 +13,21 @@ from experiments.benchmark.timing import Runner
 from experiments.data import Dataset
 
 
-def make_rows(
-    dataset: Dataset, batch_size: int
-) -> dict[str, Callable[[], tuple[Runner, None]]]:
-    """Return name -> function that makes a runner of steps; its memory is unknown."""
-    make = functools.partial(_make_runner, dataset, batch_size)
-    return {
-        "PyTorch adam, one objective": functools.partial(make, multi=False),
-        "TorchJD MGDA + adam, pruned": functools.partial(make, multi=True),
-    }
-
-
-def _make_runner(dataset: Dataset, batch_size: int, multi: bool) -> tuple[Runner, None]:
+def make_runner(
+    dataset: Dataset, batch_size: int, multi: bool = False
+) -> tuple[Runner, None]:
+    """Make a runner of steps, with one objective or two; its memory is unknown."""
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images = torch.from_numpy(dataset.images.transpose(0, 3, 1, 2) / 255).float()
     labels = torch.from_numpy(dataset.labels.astype(np.int64)).to(device)
     images = images.to(device)
-    model = _lenet5().to(device)
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.AvgPool2d(2)),
+        *(nn.Flatten(), nn.Linear(400, 120), nn.ReLU()),
+        *(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
+    ).to(device)
     convolutions = [layer.weight for layer in model if isinstance(layer, nn.Conv2d)]
     kernels = [layer.weight for layer in model if isinstance(layer, nn.Linear)]
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
@@ -67,12 +61,3 @@ def _make_runner(dataset: Dataset, batch_size: int, multi: bool) -> tuple[Runner
             torch.cuda.synchronize()
 
     return run, None
-
-
-def _lenet5() -> nn.Sequential:
-    return nn.Sequential(
-        *(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.AvgPool2d(2)),
-        *(nn.Conv2d(6, 16, 3), nn.ReLU(), nn.AvgPool2d(2)),
-        *(nn.Flatten(), nn.Linear(400, 120), nn.ReLU()),
-        *(nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)),
-    )

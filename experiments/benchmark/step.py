@@ -2,7 +2,7 @@
 
 import functools
 import importlib.util
-import statistics
+import math
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,30 +10,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
+import rich
 from rich.table import Table
 
 import bopt
 from bopt.models import LeNet5
 from experiments.benchmark import timing
 from experiments.benchmark.models import Model
-from experiments.benchmark.timing import Runner
 from experiments.data import Dataset
 from experiments.training.images import scaled
 from experiments.training.step import make_objectives
 
-# Seconds of the first call, with compilation, and bytes at the peak, if XLA knows them.
-Cost = tuple[float, int | None]
+# A runner of steps, and bytes at the peak, if XLA knows them.
+Made = tuple[timing.Runner, int | None]
 
 
-def compare(model: Model, console: Console, steps: int, repeats: int) -> None:
+def compare(model: Model, steps: int, repeats: int) -> None:
     """Measure and print one row per optimizer."""
     digits = model.digits()
     makers = make_rows(model, digits)
     if isinstance(model.module, LeNet5) and importlib.util.find_spec("torchjd"):
         from experiments.benchmark import pytorch
 
-        makers |= pytorch.make_rows(digits, model.batch_size)
+        torch = functools.partial(pytorch.make_runner, digits, model.batch_size)
+        makers["PyTorch adam, one objective"] = torch
+        makers["TorchJD MGDA + adam, pruned"] = functools.partial(torch, multi=True)
     runners, costs = {}, {}
     for name, make in makers.items():
         start = time.perf_counter()
@@ -41,16 +42,11 @@ def compare(model: Model, console: Console, steps: int, repeats: int) -> None:
         runners[name](1)
         costs[name] = time.perf_counter() - start, memory
     times = timing.measure(runners, steps, repeats)
-    console.print(table(times, costs, str(model)))
+    rich.print(table(times, costs, str(model)))
 
 
-def make_rows(
-    model: Model, dataset: Dataset
-) -> dict[str, Callable[[], tuple[Runner, int | None]]]:
-    """Return name -> function that compiles a training loop; the reference is first.
-
-    Each function returns a runner of steps, and the bytes that the loop needs.
-    """
+def make_rows(model: Model, dataset: Dataset) -> dict[str, Callable[[], Made]]:
+    """Return name -> function that compiles a training loop; the reference is first."""
     loss, l1 = make_objectives(model.module, model.config.objectives)
 
     def vector(params, *batch):
@@ -59,32 +55,29 @@ def make_rows(
 
     one = jax.value_and_grad(loss, has_aux=True)
     two = bopt.value_and_jac([loss, l1], has_aux=True)
-    vector = bopt.value_and_jac(vector, has_aux=True)
-    first = getattr(optax, model.optimizer)(1e-3)
-    fixed, sgd = bopt.smgd(bopt.fixed([1.0, 3e-4])), optax.sgd(1e-2, 0.9)
-    madam, mrmsprop = (
-        functools.partial(optimizer, 1e-3, weigh_by="directions")
-        for optimizer in (bopt.madam, bopt.mrmsprop)
-    )
-    prune, name = bopt.prune, model.optimizer
-    variants = {
-        f"{name}, one objective": (one, first),
-        f"{name} + l1, pruned": (two, optax.chain(fixed, first, prune())),
-        "smgd, pruned": (two, optax.chain(bopt.smgd(), sgd, prune())),
-        "madam, pruned": (two, optax.chain(madam(), prune())),
-        "madam by gradients, pruned": (two, optax.chain(bopt.madam(1e-3), prune())),
-        "mrmsprop, pruned": (two, optax.chain(mrmsprop(), prune())),
-        "smgd by jacrev, pruned": (vector, optax.chain(bopt.smgd(), sgd, prune())),
-    }
+    both = bopt.value_and_jac(vector, has_aux=True)
+    prune, name = bopt.prune(), model.optimizer
+    first, sgd = getattr(optax, name)(1e-3), optax.sgd(1e-2, 0.9)
+    fixed, smgd = bopt.smgd(bopt.fixed([1.0, 3e-4])), bopt.smgd()
+    madam = bopt.madam(1e-3, weigh_by="directions")
+    mrmsprop = bopt.mrmsprop(1e-3, weigh_by="directions")
+
+    def pruned(gradients, *optimizers):
+        return functools.partial(make, gradients, optax.chain(*optimizers, prune))
+
+    make = functools.partial(_compile, model, dataset)
     return {
-        name: functools.partial(_make_runner, model, gradients, optimizer, dataset)
-        for name, (gradients, optimizer) in variants.items()
+        f"{name}, one objective": functools.partial(make, one, first),
+        f"{name} + l1, pruned": pruned(two, fixed, first),
+        "smgd, pruned": pruned(two, smgd, sgd),
+        "madam, pruned": pruned(two, madam),
+        "madam by gradients, pruned": pruned(two, bopt.madam(1e-3)),
+        "mrmsprop, pruned": pruned(two, mrmsprop),
+        "smgd by jacrev, pruned": pruned(both, smgd, sgd),
     }
 
 
-def _make_runner(
-    model: Model, gradients, optimizer, dataset: Dataset
-) -> tuple[Runner, int | None]:
+def _compile(model: Model, dataset: Dataset, gradients, optimizer) -> Made:
     """Compile a plain loop; the trainer's own also sums, augments and batches."""
     images, labels = jax.device_put((dataset.images, dataset.labels))
     order = np.random.default_rng(0).permutation(len(images))
@@ -119,12 +112,14 @@ def _make_runner(
     return run, plan and plan.argument_size_in_bytes + plan.temp_size_in_bytes
 
 
-def table(times: timing.Times, costs: Mapping[str, Cost], title: str) -> Table:
-    """Make a table whose ratios are those to the first row."""
+def table(
+    times: timing.Times, costs: Mapping[str, tuple[float, int | None]], title: str
+) -> Table:
+    """Make a table of times, and of the first call's seconds and the peak's bytes."""
     columns = ("optimizer", "ms per step", "ratio", "first call (s)", "memory (MiB)")
     reference, rows = next(iter(times.values())), []
-    for name, values in times.items():
-        (seconds, memory), relative = costs[name], timing.ratio(values, reference)
-        numbers = f"{statistics.median(values):.3f}", f"{relative:.2f}"
-        rows.append((name, *numbers, f"{seconds:.1f}", timing.mebibytes(memory, 0)))
+    for name, (seconds, memory) in costs.items():
+        known = timing.mebibytes(memory or math.nan, 0)
+        cells = timing.cells(times[name], reference)
+        rows.append((name, *cells, f"{seconds:.1f}", known))
     return timing.make_table(title, columns, rows)

@@ -1,12 +1,13 @@
 """Times measured side by side, their ratios, and tables."""
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.training.trainer import Trainer
 
@@ -17,10 +18,7 @@ Times = dict[str, list[float]]
 
 
 def measure(runners: Mapping[str, Runner], number: int, repeats: int) -> Times:
-    """Time runners in turns, so that other load on the machine slows all alike.
-
-    In each repeat, every runner does a `number` of steps, batches or epochs.
-    """
+    """Time runners in turns, so that other load on the machine slows all alike."""
     times: Times = {name: [] for name in runners}
     for _ in range(repeats):
         for name, run in runners.items():
@@ -30,54 +28,41 @@ def measure(runners: Mapping[str, Runner], number: int, repeats: int) -> Times:
     return times
 
 
-def measure_trainers(
-    trainers: Mapping[str, Trainer], steps: int, repeats: int
-) -> Times:
-    """Time steps of trainers in whole epochs, at least one per repeat."""
-    per_epoch = next(iter(trainers.values())).steps_per_epoch
-    runners = {name: epochs_of(trainer) for name, trainer in trainers.items()}
-    times = measure(runners, max(1, steps // per_epoch), repeats)
-    return {name: [t / per_epoch for t in values] for name, values in times.items()}
-
-
 def epochs_of(trainer: Trainer) -> Runner:
     """Return a runner that trains on, past the epochs that set the chunks' length."""
     epochs = itertools.count(1)
 
     def run(number: int) -> None:
-        for _ in range(number):
-            for _ in trainer.epoch(next(epochs)):
-                pass
+        for epoch in itertools.islice(epochs, number):
+            list(trainer.epoch(epoch))
 
     run(3)
     return run
 
 
 def ratio(values: Sequence[float], reference: Sequence[float]) -> float:
-    """Return the median of the repeats' own ratios, which cancel the machine's load.
-
-    Example:
-      >>> from experiments.benchmark.timing import ratio
-      >>> ratio([2.0, 3.0, 8.0], [1.0, 1.0, 2.0])
-      3.0
-    """
+    """Return the median of the repeats' own ratios, which cancel the machine's load."""
     pairs = zip(values, reference, strict=True)
     return statistics.median(value / other for value, other in pairs)
+
+
+def cells(values: Sequence[float], reference: Sequence[float]) -> tuple[str, str]:
+    """Format the median and the ratio to a reference."""
+    return f"{statistics.median(values):.3f}", f"{ratio(values, reference):.2f}"
 
 
 def make_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
 ) -> Table:
     """Make a table of names, in the first column, and numbers."""
-    table = Table(title=title, box=box.SIMPLE_HEAVY)
-    table.add_column(columns[0], no_wrap=True)
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
+    numbers = [Column(name, justify="right") for name in columns[1:]]
+    first = Column(columns[0], no_wrap=True)
+    table = Table(first, *numbers, title=title, box=box.SIMPLE_HEAVY)
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def mebibytes(number: float | None, digits: int) -> str:
-    """Format a number of bytes; None is unknown."""
-    return "-" if number is None else f"{number / 2**20:,.{digits}f}"
+def mebibytes(number: float, digits: int) -> str:
+    """Format a number of bytes; NaN is unknown."""
+    return "-" if math.isnan(number) else f"{number / 2**20:,.{digits}f}"

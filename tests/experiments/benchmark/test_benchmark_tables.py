@@ -11,7 +11,6 @@ from rich.console import Console
 from bopt.models import Size
 from experiments.benchmark import (
     checkpoint,
-    devices,
     inference,
     step,
     timing,
@@ -61,7 +60,7 @@ def test_trainers_do_whole_epochs():
 
     for steps, epochs in ((1, 1), (11, 2)):
         trainer = Counted()
-        times = timing.measure_trainers({"1": trainer}, steps, 2)  # pyright: ignore[reportArgumentType]
+        times = trainers.measure({"1": trainer}, steps, 2)  # pyright: ignore[reportArgumentType]
         # Three to find their pace, and none twice.
         assert trainer.epochs == tuple(range(1, 3 + 2 * epochs + 1))
         assert len(times["1"]) == 2
@@ -113,7 +112,7 @@ def test_networks():
     """Times are those of a step and network; memory is known or not."""
     times = {"1": PLAIN, "4": [8.0, 40.0, 64.0], "16": [16.0] * 3, "17": [17.0] * 3}
     memory = {"1": 9 * MIB, "4": 16 * MIB, "16": None, "17": 9_876_543 * MIB}
-    assert cells(printed(trainers.table(times, memory, "title"))) == {
+    assert cells(printed(trainers.networks_table(times, memory, "title"))) == {
         "1": ["2.000", "1.00", "9.0", "-"],
         "4": ["10.000", "2.00", "16.0", "2.33"],
         "16": ["1.000", "0.50", "-", "-"],
@@ -124,7 +123,7 @@ def test_networks():
 def test_devices():
     """Ratios are those of speeds: above 1 is faster."""
     times = {"1": [2.0, 20.0, 4.0], "2": [1.0, 10.0, 8.0], "4": [4.0] * 3}
-    assert cells(printed(devices.table(times, "title"))) == {
+    assert cells(printed(trainers.devices_table(times, "title"))) == {
         "1": ["250.0", "1.00"],
         "2": ["125.0", "2.00"],
         "4": ["250.0", "1.00"],
@@ -163,7 +162,3 @@ def test_inference():
         "unpruned": [*sizes, "2.000", "1.00", "1.000", "1.00"],
         "CSR (SciPy)": [*sizes, "1.000", "0.50", "0.950", "0.95"],
     }
-    assert inference.verdict(times).splitlines() == [
-        "Batch 1: a tenth or more faster: CSR (SciPy).",
-        "Batch 256: a tenth or more faster: none.",
-    ]
