@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from experiments.config import check_at_least, parse
-from experiments.config.options import INT
+from experiments.config.options import DEPENDS
 from experiments.errors import Failure
 from experiments.paper_runs import PARTS, Part
 
@@ -40,7 +40,7 @@ class Options:
     out: str
     part: Literal["all", "mnist", "cifar", "fronts", "normalize"] = "all"
     seeds: int = 3
-    epochs: Annotated[int | None, INT] = None
+    epochs: Annotated[int | None, DEPENDS] = None
     smoke: bool = False
     data_dir: str = "data"
 

@@ -18,7 +18,7 @@ import tyro
 from experiments.benchmark import checkpoint, inference, step, trainers
 from experiments.benchmark.models import MODELS
 from experiments.config import check_at_least, parse, updated
-from experiments.config.options import INT
+from experiments.config.options import DEPENDS
 from experiments.devices import use_all_cores
 from experiments.errors import ConfigError
 from experiments.launch import exit_code
@@ -51,8 +51,8 @@ class Options:
     what: Annotated[tyro.conf.Positional[What], _argument(metavar="[WHAT]")] = "step"
     run: Annotated[tyro.conf.Positional[str | None], _argument(metavar="[RUN]")] = None
     model: Literal["lenet5", "vgg"] = "lenet5"
-    batch_size: Annotated[int | None, INT] = None
-    steps: Annotated[int | None, INT] = None
+    batch_size: Annotated[int | None, DEPENDS] = None
+    steps: Annotated[int | None, DEPENDS] = None
     networks: Annotated[tuple[int, ...], _argument(metavar="INT ...")] = ()
     repeats: int = 15
     device_info: bool = False

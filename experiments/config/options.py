@@ -12,7 +12,7 @@ import tyro
 from experiments.paper_runs import EPOCHS
 
 # For options whose default, if any, is in the help text: it depends on others.
-DEPENDS = INT = tyro.conf.arg(help_behavior_hint="")
+DEPENDS = tyro.conf.arg(help_behavior_hint="")
 PAIR = tyro.conf.arg(help_behavior_hint="", metavar="W0 W1")
 
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
