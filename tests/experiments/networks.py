@@ -8,7 +8,7 @@ import optax
 from flax import linen as nn
 
 import bopt
-from experiments.config import Config
+from experiments.config import Config, updated
 from experiments.data import Dataset
 from experiments.training.images import PADDING
 from experiments.training.trainer import Trainer
@@ -110,16 +110,23 @@ def plain_sgd(learning_rate: float) -> optax.GradientTransformation:
     return optax.chain(bopt.smgd(bopt.fixed([1.0, 0.0])), optax.sgd(learning_rate))
 
 
-def made(model, optimizer, dataset: Dataset, batch_size=8, **options) -> Trainer:
-    """A trainer, without a penalty unless the options say so."""
-    options = {"conv_l2": 0.0, "l1_at_zero": 0.0, **options}
-    config = Config(batch_size=batch_size, **options)
-    return Trainer(model, optimizer, dataset, config)
+def made(
+    model, optimizer, dataset: Dataset, batch_size=8, seeds=None, **options
+) -> Trainer:
+    """Return a trainer of one network, or of one per seed.
+
+    There is no penalty unless the options ask for one.
+    """
+    options = {"conv_l2": 0.0, "l1_at_zero": 0.0, "batch_size": batch_size, **options}
+    config = updated(Config(), **options)
+    return Trainer(
+        model, lambda _: optimizer, dataset, config, seeds or [config.run.seed]
+    )
 
 
-def scores_by_numpy(params, made_up: Dataset, split: range, mean=0.0, deviation=255.0):
-    """Accuracy and cross entropy of `Linear` with these parameters."""
-    layer = params["params"]["Dense_0"]
+def scores_by_numpy(network, made_up: Dataset, split: range, mean=0.0, deviation=255.0):
+    """Accuracy and cross entropy of `Linear` with the variables of one network."""
+    layer = network["params"]["Dense_0"]
     x = made_up.images[list(split)].reshape(len(split), -1).astype(np.float64)
     x = (x - mean) / deviation
     logits = x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"])

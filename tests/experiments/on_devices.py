@@ -1,9 +1,9 @@
-"""Trainings whose batches are divided among devices, and the same on one device.
+"""Trainings whose batches are split across devices, and the same on one device.
 
-Run as a program, on eight devices, this calls one of its functions: its name and what
-it takes are the words.
+Run as a program, it calls one of its functions; the words are its name and arguments.
 """
 
+import functools
 import sys
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from many_networks import NETWORKS, alone, assert_close, bits, fresh, trained
+from many_networks import NETWORKS, alone, assert_close, bits, fresh, rows, trained
 from networks import Normalised, Small, noise
 from programs import finish, small, start
 
 from bopt.models import VGG, LeNet5
-from experiments.config import Config, resolve
+from experiments.config import Config, resolve, updated
 from experiments.data import Dataset
-from experiments.devices import divided, make_mesh, over_networks, sharding
+from experiments.devices import make_mesh, over_networks, sharding, split_batch
 from experiments.training.optimizers import compose
 from experiments.training.trainer import Trainer
 
@@ -27,8 +27,8 @@ BATCH = 32
 
 
 class Case(NamedTuple):
-    """A training: the network, images, epochs and options; and the largest differences
-    allowed, in parameters, batch statistics and moments."""
+    """A training, and the largest difference allowed in parameters, batch statistics
+    and moments."""
 
     model: Any
     data: Dataset
@@ -52,7 +52,7 @@ CASES = {
 
 
 def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str, str]:
-    """What this program prints and complains about, on CPU devices as many as told."""
+    """Run this program on CPU devices; return its stdout and stderr."""
     flags = f"--xla_force_host_platform_device_count={devices} {flags}"
     told = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | env
     code, out, err = finish(start(PROGRAM, words, env=told))
@@ -62,14 +62,14 @@ def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str,
 
 def trainer_of(name: str, devices: Any) -> Trainer:
     model, data, epochs, _, options = CASES[name]
-    config = Config(batch_size=BATCH, devices=devices, epochs=epochs, **options)
-    config = resolve(config, "mnist")
-    optimizer = compose(config, len(data.train) // BATCH)
-    return Trainer(model, optimizer, data, config)
+    options = {"batch_size": BATCH, "devices": devices, "epochs": epochs, **options}
+    config = resolve(updated(Config(), **options), "mnist")
+    optimizer = functools.partial(compose, config, len(data.train) // BATCH)
+    return Trainer(model, optimizer, data, config, [config.run.seed])
 
 
 def go(trainer: Trainer, epochs: int) -> dict[str, Any]:
-    """Trains; all that came out of it."""
+    """Train, and return everything that results."""
     for epoch in range(1, epochs + 1):
         *_, last = trainer.epoch(epoch)
     steps = trainer.steps_per_epoch
@@ -80,7 +80,7 @@ def go(trainer: Trainer, epochs: int) -> dict[str, Any]:
         "masks": jax.tree.leaves(optax.tree.get(found.opt_state, "PruneState").mask),
         "objectives": np.array(last.objectives) * steps,
         "weights": np.array(last.weights) * steps,
-        "scores": [*trainer.evaluate().values()],
+        "scores": [list(own.values()) for own in trainer.evaluate()],
     }
 
 
@@ -90,7 +90,7 @@ def without_masks(opt_state: Any) -> list[Any]:
 
 
 def compare(name: str, *numbers: str) -> None:
-    """With one device; and the last number's training once more, for its bits."""
+    """Compare with one device; repeat the last training to compare its bits."""
     case, found = CASES[name], {}
     one = go(trainer_of(name, 1), case.epochs)
     assert not all(mask.all() for mask in one["masks"]), "nothing was pruned"
@@ -116,27 +116,27 @@ def differences(tree: Any, other: Any) -> float:
 
 
 def replicated(trainer: Trainer, devices: int) -> None:
-    """All that a training step changes is whole on every device."""
+    """Check that the whole carry is on every device."""
     for leaf in jax.tree.leaves(trainer.carry):
         assert leaf.is_fully_replicated
         assert len(leaf.sharding.device_set) == devices
 
 
 def compiled(name: str, devices: str) -> None:
-    """Compiles, for those who look at what XLA dumps."""
+    """Compile, for tests that read the files that XLA dumps."""
     trainer_of(name, int(devices))
 
 
-def both_axes(name: str, parallel: str, devices: str, rows: str, size: str) -> None:
-    """Networks, each of whose batches is divided: each as alone on one device."""
-    number = int(parallel)
+def both_axes(name: str, networks: str, devices: str, capacity: str, size: str) -> None:
+    """Compare networks whose batches are split with each alone on one device."""
+    number = int(networks)
     trainer = fresh(name, number, devices=int(devices))
-    assert (trainer.parallel, trainer.devices) == (int(rows), int(size))
+    assert (trainer.capacity, trainer.devices) == (int(capacity), int(size))
     together = trained(trainer, NETWORKS[:number])
     for network, result in zip(NETWORKS[:number], together, strict=False):
         assert_close(result, alone(name, network))
-    for row in together[number:]:
-        assert bits(row) == bits(together[number - 1])
+    own = rows(trainer)
+    assert own[number:] == [own[number - 1]] * (trainer.capacity - number)
     again = trained(trainer, NETWORKS[:number])
     assert bits(again) == bits(together), "the same seeds gave other bits"
     for leaf in jax.tree.leaves(trainer.carry):
@@ -145,11 +145,11 @@ def both_axes(name: str, parallel: str, devices: str, rows: str, size: str) -> N
         assert len({(place.start, place.stop) for place in where.values()}) == (
             trainer.devices // int(devices)
         )
-    print(f"{name}: {parallel} networks on {rows} rows, {size} devices")
+    print(f"{name}: {networks} networks on {capacity} rows, {size} devices")
 
 
 def at_once() -> None:
-    """A gradient descent of 3 networks, whether a device takes them at once or not."""
+    """Compare gradient descents of 3 networks, vectorized and one after another."""
     images = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
     starts = np.random.default_rng(1).normal(size=(4, 5, 4)).astype(np.float32)
 
@@ -177,7 +177,7 @@ def at_once() -> None:
         jax.device_put(images, sharding(mesh, split=False)),
     )
     for mode in (False, True):
-        function = over_networks(descent(divided(mesh, many=True)), 1, mesh, mode)
+        function = over_networks(descent(split_batch(mesh)), 1, mesh, mode)
         program = jax.jit(function, out_shardings=where).lower(*arguments).compile()
         found = program(*arguments)
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
@@ -189,7 +189,7 @@ def at_once() -> None:
 
 
 def command_lines(*lines: str) -> None:
-    """Runs the small experiment for each of some command lines, ~ for each blank."""
+    """Run the small experiment for each command line, with ~ for each blank."""
     for line in lines:
         print("code", small(line.replace("~", " ")))
 
