@@ -1,167 +1,214 @@
-"""The options: names, defaults and help; what resolving fills in; what it refuses."""
+"""Options on the command line: names, values, defaults, help, mistakes."""
 
-import dataclasses
+import itertools
+import json
 import re
+import subprocess
+import sys
 from typing import Any
 
-import jax
 import pytest
 
-from experiments.config import Config, parse, resolve
-from experiments.option_checks import BASELINES, MULTI_GRADIENT, ConfigError
+from experiments.config import (
+    BASELINES,
+    MULTI_GRADIENT,
+    Config,
+    FrontConfig,
+    VggConfig,
+    VggFront,
+    flat,
+    from_flat,
+    parse,
+    peek,
+    updated,
+)
 
-# Every option, with its default; None where resolve() fills in what depends on others.
-# Readers rely on these names.
+# All options that readers rely on, with their defaults; None is filled in later.
 DEFAULTS = {
     "dataset": "auto",
     "data_dir": "data",
-    "optimizer": "madam",
+    "train_size": None,
+    "standardize": False,
+    "augment": False,
     "l1": None,
     "l1_where": "dense",
     "l1_at_zero": 1.0,
+    "conv_l2": 1e-4,
     "weights": None,
     "normalize": "none",
     "weigh_by": None,
     "split": False,
+    "optimizer": "madam",
     "learning_rate": None,
+    "epochs": None,
+    "batch_size": 32,
     "momentum": None,
     "nesterov": False,
     "amsgrad": False,
     "decay": None,
     "schedule": "logistic",
-    "epochs": None,
-    "batch_size": 32,
-    "conv_l2": 1e-4,
+    "prune": True,
     "threshold": 1e-3,
     "prune_where": "dense",
     "regrow": True,
-    "prune": True,
     "sparsity": None,
     "sparsity_schedule": None,
-    "standardize": False,
-    "seed": 0,
-    "train_size": None,
     "out": None,
-    "figures": True,
-    "seeds": 1,
-    "init_from": None,
     "resume": None,
+    "init_from": None,
+    "seed": 0,
+    "seeds": 1,
+    "figures": True,
     "checkpoint_every": 1,
+    "compilation_cache": True,
     "devices": 1,
     "distributed": False,
     "coordinator": None,
     "processes": None,
     "process_id": None,
+    "dtype": "float32",
 }
-# Words of a command line -> the field and value they must give.
-WORDS: list[tuple[str, str, Any]] = [
-    *[(f"--dataset {name}", "dataset", name) for name in ("auto", "mnist", "digits")],
-    ("--data-dir a/b", "data_dir", "a/b"),
-    *[
-        (f"--optimizer {name}", "optimizer", name)
-        for name in (*MULTI_GRADIENT, *BASELINES)
-    ],
-    ("--l1 2e-4", "l1", 2e-4),
-    *[(f"--l1-where {name}", "l1_where", name) for name in ("dense", "all")],
-    ("--l1-at-zero -0.5", "l1_at_zero", -0.5),
-    ("--weights 0.9 0.1", "weights", (0.9, 0.1)),
-    *[
-        (f"--normalize {name}", "normalize", name)
-        for name in ("none", "l2", "loss", "loss+")
-    ],
-    *[(f"--weigh-by {name}", "weigh_by", name) for name in ("gradients", "directions")],
-    ("--split", "split", True),
-    ("--learning-rate 0.5", "learning_rate", 0.5),
-    ("--momentum 0.5", "momentum", 0.5),
-    ("--nesterov", "nesterov", True),
-    ("--amsgrad", "amsgrad", True),
-    ("--decay 0.5", "decay", 0.5),
-    *[(f"--schedule {name}", "schedule", name) for name in ("logistic", "constant")],
-    ("--epochs 3", "epochs", 3),
-    ("--batch-size 64", "batch_size", 64),
-    ("--conv-l2 0", "conv_l2", 0.0),
-    ("--threshold 0", "threshold", 0.0),
-    *[(f"--prune-where {n}", "prune_where", n) for n in ("dense", "conv", "all")],
-    ("--regrow", "regrow", True),
-    ("--no-regrow", "regrow", False),
-    ("--prune", "prune", True),
-    ("--no-prune", "prune", False),
-    ("--sparsity 0.98", "sparsity", 0.98),
-    *[(f"--sparsity-schedule {n}", "sparsity_schedule", n) for n in ("cubic", "once")],
-    ("--standardize", "standardize", True),
-    ("--seed 7", "seed", 7),
-    ("--train-size 100", "train_size", 100),
-    ("--out here", "out", "here"),
-    ("--figures", "figures", True),
-    ("--no-figures", "figures", False),
-    ("--seeds 3", "seeds", 3),
-    ("--init-from old", "init_from", "old"),
-    ("--resume old", "resume", "old"),
-    ("--checkpoint-every 5", "checkpoint_every", 5),
-    ("--devices 8", "devices", 8),
-    ("--devices all", "devices", "all"),
-    ("--distributed", "distributed", True),
-    ("--coordinator 10.0.0.1:1234", "coordinator", "10.0.0.1:1234"),
-    ("--processes 2", "processes", 2),
-    ("--process-id 1", "process_id", 1),
+VGG_DEFAULTS = DEFAULTS | {
+    "optimizer": "mrmsprop",
+    "batch_size": 64,
+    "conv_l2": 1e-6,
+    "standardize": True,
+}
+ONLY_VGG = {"augment", "dtype"}
+TRAINING_ONLY = {
+    *("l1", "weights", "normalize", "weigh_by", "split"),
+    *("sparsity", "sparsity_schedule", "init_from"),
+}
+SEARCH_DEFAULTS = {
+    "search": "grid",
+    "budget": None,
+    "grid": None,
+    "smallest": None,
+    "largest": None,
+    "levels": 15,
+    "corrector_epochs": None,
+    "final_epochs": None,
+    "knee": "chord",
+    "parallel": None,
+    "save": "knee",
+    "compare": None,
+    "model": "lenet5",
+}
+FRONT_DEFAULTS = DEFAULTS | {"optimizer": "adam"} | SEARCH_DEFAULTS
+VGG_FRONT_DEFAULTS = VGG_DEFAULTS | FRONT_DEFAULTS | {"model": "vgg"}
+VGG_FRONT_DEFAULTS |= {n: VGG_DEFAULTS[n] for n in ("batch_size", "conv_l2")}
+VGG_FRONT_DEFAULTS["standardize"] = True
+
+CHOICES = {
+    "dataset": ("auto", "mnist", "digits"),
+    "optimizer": (*MULTI_GRADIENT, *BASELINES),
+    "l1_where": ("dense", "all"),
+    "normalize": ("none", "l2", "loss", "loss+"),
+    "weigh_by": ("gradients", "directions"),
+    "schedule": ("logistic", "constant"),
+    "prune_where": ("dense", "conv", "all"),
+    "sparsity_schedule": ("cubic", "once"),
+    "devices": (8, "all"),
+    "dtype": ("float32", "bfloat16"),
+    "search": ("grid", "bisection", "dichotomic", "stochastic", "continuation"),
+    "grid": ("geometric", "original"),
+    "knee": ("weight_jump", "chord", "angle", "hypervolume"),
+    "save": ("knee", "front", "all"),
+}
+TEXTS = {
+    **{name: "a/b" for name in ("data_dir", "out", "resume", "init_from", "compare")},
+    "coordinator": "10.0.0.1:1234",
+}
+WHOLE = ("train_size", "epochs", "processes", "process_id", "budget", "parallel")
+WHOLE += ("corrector_epochs", "final_epochs")
+
+
+def visible(defaults: dict[str, Any]) -> set[str]:
+    """Return the options that a program shows and takes."""
+    hidden = set() if defaults["batch_size"] == 64 else ONLY_VGG
+    return set(defaults) - hidden - (TRAINING_ONLY if "search" in defaults else set())
+
+
+PROGRAMS = [
+    pytest.param(Config, "mnist_lenet", DEFAULTS, id="mnist_lenet"),
+    pytest.param(VggConfig, "cifar_vgg", VGG_DEFAULTS, id="cifar_vgg"),
+    pytest.param(FrontConfig, "pareto_front", FRONT_DEFAULTS, id="front"),
+    pytest.param(VggFront, "pareto_front", VGG_FRONT_DEFAULTS, id="vgg front"),
 ]
 
 
-def option(field: str) -> str:
-    return "--" + field.replace("_", "-")
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
 
 
-def shown(capsys) -> str:
-    """What was printed, without the frames that tyro draws and its line breaks."""
-    captured = capsys.readouterr()
-    return re.sub(r"[\s│╭╮╰╯─]+", " ", captured.out + captured.err)
+def values_of(name: str, default: Any, options: Any) -> tuple[Any, ...]:
+    """Return values to try."""
+    if isinstance(default, bool):
+        return (True, False)
+    if name == "dataset" and options in (VggConfig, VggFront):
+        return ("auto", "cifar10", "digits")
+    if name == "optimizer" and issubclass(options, FrontConfig):
+        return ("adam", "rmsprop", "sgd", "madam", "mrmsprop")
+    if name in CHOICES:
+        return CHOICES[name]
+    if name == "model":
+        return (default,)
+    if name == "weights":
+        return ((0.9, 0.1),)
+    if name in TEXTS:
+        return (TEXTS[name],)
+    return (7,) if isinstance(default, int) or name in WHOLE else (-0.5, 2e-4)
+
+
+def words_of(name: str, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [option(name) if value else option(f"no_{name}")]
+    values = value if isinstance(value, tuple) else (value,)
+    return [option(name), *map(str, values)]
 
 
 # The command line
 
 
-def test_defaults():
-    config = dataclasses.asdict(parse(Config, "mnist_lenet", []))
-    assert {name: config[name] for name in DEFAULTS} == DEFAULTS
+@pytest.mark.parametrize(("options", "program", "defaults"), PROGRAMS)
+def test_every_option_keeps_its_name_and_default(options, program, defaults):
+    """Flat on the command line, with every value that it takes."""
+    config = parse(options, program, [])
+    named = flat(config.training()) if isinstance(config, FrontConfig) else {}
+    assert named | flat(config) == defaults
+    tried = {
+        name: itertools.cycle(values_of(name, defaults[name], options))
+        for name in visible(defaults)
+    }
+    for _ in range(max(map(len, CHOICES.values())) + 1):
+        given = {name: next(values) for name, values in tried.items()}
+        words = [word for item in given.items() for word in words_of(*item)]
+        found = flat(parse(options, program, words))
+        assert {name: found[name] for name in given} == given
 
 
-@pytest.mark.parametrize(("words", "field", "value"), WORDS, ids=[w[0] for w in WORDS])
-def test_every_option(words, field, value):
-    config = parse(Config, "mnist_lenet", words.split())
-    assert getattr(config, field) == value
-    others = dataclasses.replace(config, **{field: getattr(Config(), field)})
-    assert others == Config()
-
-
-def test_the_table_of_options_above_is_complete():
-    names = {field.name for field in dataclasses.fields(Config)}
-    assert set(DEFAULTS) == {field for _, field, _ in WORDS}
-    assert names - set(DEFAULTS) == {"augment"}  # an option of other experiments
-
-
-def test_help_shows_every_option_with_a_text_and_its_default(capsys):
-    with pytest.raises(SystemExit, match=r"^0$"):
-        parse(Config, "mnist_lenet", ["--help"])
-    text = shown(capsys)
-    assert text.startswith("usage: python -m experiments.mnist_lenet")
-    parts = re.split(r" (?=--[a-z][a-z0-9-]*[ /])", text.replace(", --no", "/--no"))
-    helps = {match[0]: part for part in parts if (match := re.match(r"--[\w-]+", part))}
-    assert "--augment" not in helps
-    for name, default in DEFAULTS.items():
-        part = helps[option(name)]
-        assert len(part.split()) >= 5, part  # its name, its values, and some words
-        if default is not None:
-            assert f"default: {default}" in part
-    for name, default in {
-        "l1": "3e-4",
-        "momentum": "0.9",
-        "learning_rate": "1e-2 for smgd and sgd, 1e-3 for the others",
-        "decay": "learning rate / epochs for smgd and sgd",
-        "epochs": "30; 100 on the digits",
-        "weigh_by": "directions",
-        "out": "runs/EXPERIMENT-TIME",
-    }.items():
-        assert f"default {default}" in helps[option(name)]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (Config, "--augment"),
+        (Config, "--no-augment"),
+        (Config, "--dtype bfloat16"),
+        (Config, "--dataset cifar10"),
+        (Config, "--search grid"),
+        (Config, "--data.dataset digits"),  # groups have no names on the command line
+        (VggConfig, "--dataset mnist"),
+        (VggConfig, "--dtype float16"),
+        (FrontConfig, "--l1 0.1"),
+        (FrontConfig, "--weights 1 0"),
+        (FrontConfig, "--optimizer smgd"),
+        (FrontConfig, "--sparsity 0.5"),
+        (FrontConfig, "--init-from a"),
+    ],
+)
+def test_options_of_other_programs_are_refused(options, words, capsys):
+    with pytest.raises(SystemExit, match=r"^2$"):
+        parse(options, "example", words.split())
+    assert words.split()[0] in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -169,7 +216,6 @@ def test_help_shows_every_option_with_a_text_and_its_default(capsys):
     [
         ("--optimzer", "--optimizer"),
         ("--learning-rat", "--learning-rate"),
-        ("--treshold", "--threshold"),
         ("--no-prun", "--no-prune"),
     ],
 )
@@ -196,127 +242,105 @@ def test_a_wrong_value_names_its_option(words, message, capsys):
     assert message.lower() in shown(capsys).lower()
 
 
-# Resolving
-
-
-@pytest.mark.parametrize("dataset", ["mnist", "digits"])
-@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
-def test_resolved_defaults(optimizer, dataset):
-    resolved = resolve(Config(optimizer=optimizer), dataset)
-    epochs = {"mnist": 30, "digits": 100}[dataset]
-    sgd_like = optimizer in ("smgd", "sgd")
-    adaptive = optimizer in ("madam", "mrmsprop")
-    assert resolved.epochs == epochs
-    assert resolved.learning_rate == (1e-2 if sgd_like else 1e-3)
-    # As the original: the learning rate over the epochs.
-    assert resolved.decay == (1e-2 / epochs if sgd_like else 0.0)
-    assert resolved.momentum == (0.9 if sgd_like else None)
-    assert resolved.l1 == (3e-4 if optimizer in BASELINES else None)
-    assert resolved.weigh_by == ("directions" if adaptive else None)
-    untouched = set(DEFAULTS) - {"epochs", "learning_rate", "decay", "momentum", "l1"}
-    for name in untouched - {"weigh_by", "optimizer"}:
-        assert getattr(resolved, name) == DEFAULTS[name]
-
-
-def test_given_values_are_kept():
-    given = Config(
-        optimizer="smgd", epochs=3, learning_rate=0.5, decay=0.0, momentum=0.0
-    )
-    assert resolve(given, "digits") == given
-    baseline = Config(optimizer="adam", l1=0.0)
-    assert resolve(baseline, "mnist").l1 == 0.0
-
-
-def test_decay_follows_the_given_rate_and_epochs():
-    config = Config(optimizer="sgd", epochs=4, learning_rate=0.5)
-    assert resolve(config, "mnist").decay == 0.125
-    assert resolve(dataclasses.replace(config, epochs=0), "mnist").decay == 0.5
-
-
-NAN, INF = float("nan"), float("inf")
-OUT_OF_RANGE = [
-    *[(name, value) for name in ("l1", "learning_rate", "decay") for value in (-1e-9,)],
-    *[(name, -1) for name in ("epochs", "seed", "conv_l2", "threshold")],
-    ("batch_size", 0),
-    *[
-        (name, value)
-        for name in ("l1", "learning_rate", "decay", "conv_l2", "threshold")
-        for value in (NAN, INF)
+@pytest.mark.parametrize(
+    ("words", "model", "resume"),
+    [
+        ("", None, None),
+        ("--epochs 3 --no-figures --help", None, None),
+        ("--epochs 3 --model vgg", "vgg", None),
+        ("--resume a/b --no-figures", None, "a/b"),
     ],
-    *[("momentum", value) for value in (-0.1, 1.0, NAN)],
-    *[("sparsity", value) for value in (-0.1, 1.1, NAN)],
-    *[("l1_at_zero", value) for value in (-1.1, 1.1, NAN)],
-    *[("weights", value) for value in ((-0.1, 1.0), (1.0, NAN), (INF, 1.0))],
-]
+)
+def test_peek_reads_two_options_and_leaves_the_rest(words, model, resume):
+    found = peek(words.split())
+    assert (found.model, found.resume) == (model, resume)
 
 
-@pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE)
-def test_out_of_range(name, value):
-    optimizer = {"l1": "adam", "momentum": "sgd"}.get(name, "madam")
-    config = Config(optimizer=optimizer, **{name: value})  # pyright: ignore
-    message = rf"{option(name)} is {re.escape(str(value))}; expected .*\.$"
-    with pytest.raises(ConfigError, match=message):
-        resolve(config, "mnist")
+# Help
 
 
-def test_the_largest_seed_and_the_first_that_is_too_large():
-    """Cause: jax.random.key takes a seed modulo 2**32, and raises from 2**63 on."""
-    largest = 2**32 - 1
-    jax.random.key(resolve(Config(seed=largest), "mnist").seed)
-    with pytest.raises(ConfigError, match=r"--seed is \d+; expected .* below 2\*\*32"):
-        resolve(Config(seed=2**32), "mnist")
-    message = r"--seed and --seeds: the last seed is 4294967296; expected .* below"
-    with pytest.raises(ConfigError, match=message):
-        resolve(Config(seed=largest, seeds=2), "mnist")
+def shown(capsys) -> str:
+    """Return the printed text without frames and line breaks."""
+    captured = capsys.readouterr()
+    return re.sub(r"[\s│╭╮╰╯─]+", " ", captured.out + captured.err)
 
 
-# Options that an optimizer does not take
-TAKERS = {
-    "l1": ((0.0, 1e-3), BASELINES),
-    "weights": (((1.0, 0.0), (0.0, 0.0)), MULTI_GRADIENT),
-    "normalize": (("l2", "loss", "loss+"), MULTI_GRADIENT),
-    "weigh_by": (("gradients", "directions"), ("madam", "mrmsprop")),
-    "split": ((True,), MULTI_GRADIENT),
-    "momentum": ((0.0, 0.9), ("smgd", "sgd")),
-    "nesterov": ((True,), ("smgd", "sgd")),
-    "amsgrad": ((True,), ("madam", "adam")),
+GROUPS = ("data", "objectives", "optimizer", "pruning", "run", "devices")
+STATED = {  # defaults that depend on other options
+    "l1": "3e-4; 0.03 for VGG",
+    "momentum": "0.9",
+    "learning_rate": "1e-2 for smgd and sgd, 1e-3 otherwise",
+    "decay": "learning rate / epochs for smgd and sgd",
+    "epochs": "30 for LeNet-5, 125 for VGG; on the digits 100 and 20",
+    "weigh_by": "directions",
+    "out": "runs/PROGRAM-TIME",
 }
 
 
-@pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name, (values, _) in TAKERS.items() for value in values],
-)
-def test_options_an_optimizer_does_not_take(name, value, optimizer):
-    """`--optimizer smgd --l1 0` was taken and trained with fixed weights (1, 0): 0
-    equals False, by which an option that was not given was recognised."""
-    config = Config(optimizer=optimizer, **{name: value})
-    fitting = TAKERS[name][1]
-    if optimizer in fitting:
-        assert getattr(resolve(config, "mnist"), name) == value
-        return
-    message = (
-        rf"{option(name)} has no meaning for --optimizer {optimizer}; "
-        rf"it is for {', '.join(fitting)}\."
-    )
-    with pytest.raises(ConfigError, match=message):
-        resolve(config, "mnist")
+@pytest.mark.parametrize(("options", "program", "defaults"), PROGRAMS)
+def test_help_fits_80_columns_and_explains_every_option(
+    options, program, defaults, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match=r"^0$"):
+        parse(options, program, ["--help"])
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith(f"usage: python -m experiments.{program}")
+    searches = ("search",) if "search" in defaults else ()
+    groups = [*GROUPS[:4], *searches, *GROUPS[4:]]
+    # The frames are blanks and hyphens where stdout is no terminal.
+    bare = [line.strip("│╭╮╰╯─- ") for line in lines]
+    titles = [line for line in bare if re.fullmatch(r"(\w+ )?options", line)]
+    assert titles == ["options", *(f"{name} options" for name in groups)]
+    # A new user finds the options that matter before all others.
+    start = bare.index("options")
+    mentioned = set(re.findall(r"--[a-z0-9-]+", "\n".join(lines[:start])))
+    assert len(mentioned) == 10
+    assert mentioned < {option(name) for name in visible(defaults)}
+    # Cause: tyro begins a paragraph at a line of a docstring that begins with a digit.
+    for line, following in zip(lines[start:], bare[start + 1 :], strict=False):
+        assert line.strip("│ ") or following in titles
+    text = re.sub(r"[\s│╭╮╰╯─]+", " ", out).replace(", --no", "/--no")
+    parts = re.split(r" (?=--[a-z][a-z0-9-]*[ /])", text.partition(" -h, ")[2])
+    helps = {re.split("[ /]", part)[0]: part for part in parts[1:]}
+    assert set(helps) >= {option(name) for name in visible(defaults)}
+    assert not set(helps) & {option(name) for name in set(defaults) - visible(defaults)}
+    for name in visible(defaults):
+        part, default = helps[option(name)], defaults[name]
+        assert len(part.split()) >= 5, part  # its name, its values, and some words
+        if default is not None:
+            assert f"default: {default}" in part
+        elif name in STATED and program != "pareto_front":
+            assert f"default {STATED[name]}" in part
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"sparsity": 0.9, "prune": False}, r"--sparsity asks .* --no-prune for none"),
-        ({"sparsity_schedule": "once"}, r"--sparsity-schedule says how --sparsity is"),
-    ],
-)
-def test_magnitude_pruning_that_is_half_asked_for(options, message):
-    with pytest.raises(ConfigError, match=message):
-        resolve(Config(**options), "mnist")
+# Groups and flat dictionaries
 
 
-def test_fixed_weights_leave_nothing_to_normalize():
-    config = Config(weights=(1.0, 1.0), normalize="l2")
-    with pytest.raises(ConfigError, match=r"--weights fixes .* --normalize has noth"):
-        resolve(config, "mnist")
+def test_groups_are_flat_and_back():
+    config = updated(VggFront(), epochs=3, budget=7, dtype="bfloat16")
+    assert (config.optimizer.epochs, config.search.budget) == (3, 7)
+    assert config.devices.dtype == "bfloat16"
+    assert from_flat(VggFront, flat(config)) == config
+    assert from_flat(VggFront, {"epochs": 3, "versions": {}}).optimizer.epochs == 3
+
+
+def test_options_are_written_to_json():
+    config = updated(Config(), weights=(0.9, 0.1))
+    stored = json.loads(json.dumps(flat(config)))
+    assert stored.pop("weights") == [0.9, 0.1]
+    assert from_flat(Config, stored) == Config()
+
+
+@pytest.mark.parametrize(("cls", "name"), [(Config, "bogus"), (FrontConfig, "l1")])
+def test_an_unknown_name_is_not_replaced_silently(cls, name):
+    with pytest.raises(AssertionError, match=f"no option {name}"):
+        updated(cls(), **{name: 1})
+
+
+def test_options_need_no_jax():
+    """The first line of a program, and its help, appear at once."""
+    code = "import sys, experiments.config; print('jax' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
