@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from many_networks import NETWORKS, alone, assert_close, bits, fresh, rows, trained
 from networks import Normalised, Small, noise
-from programs import finish, small, start
+from programs import finish, start
 
 from bopt.models import VGG, LeNet5
 from experiments.config import Config, resolve, updated
@@ -40,9 +40,9 @@ class Case(NamedTuple):
 STEPS = noise(940, train=25 * BATCH, validation=100)  # 25 an epoch
 FEW = noise(164, train=4 * BATCH, validation=20)
 VGG_LIKE = {"augment": True, "standardize": True}
-# The largest differences measured on 2, 4 and 8 devices: 8e-8 after 100 steps of Small
-# and of Normalised; 1e-5 after 25 of LeNet-5 (2e-3 after 100: 4 of 58,920 weights, of
-# the threshold's size, are pruned in one and not in the other); 5e-7 after 4 of VGG.
+# Largest differences measured on 2, 4 and 8 devices: 8e-8 after 100 steps of Small and
+# of Normalised; 1e-5 after 25 of LeNet-5 (2e-3 after 100: 4 of 58,920 weights at the
+# threshold are pruned in one program only); 5e-7 after 4 of VGG.
 CASES = {
     "small": Case(Small(), STEPS, 4, 1e-6, {}),
     "normalised": Case(Normalised(), STEPS, 4, 1e-6, VGG_LIKE),
@@ -100,19 +100,30 @@ def compare(name: str, *numbers: str) -> None:
         replicated(trainer, int(number))
         found = go(trainer, case.epochs)
         replicated(trainer, int(number))
-        largest = max(differences(found[k], one[k]) for k in ("tensors", "moments"))
+        for key in ("tensors", "moments"):
+            check_close(found[key], one[key], case.allowed)
         flips = sum(map(np.sum, map(np.not_equal, found["masks"], one["masks"])))
-        print(f"{name}: {number} devices, {flips} masks differ")
-        assert largest <= case.allowed, largest
-        for key in ("objectives", "weights", "scores"):
-            np.testing.assert_allclose(found[key], one[key], rtol=1e-4)
+        assert flips <= few(sum(mask.size for mask in one["masks"]))
+        print(f"{name}: {number} devices")
+        for key in ("objectives", "weights"):
+            np.testing.assert_allclose(found[key], one[key], rtol=1e-3)
+        # A few images at the boundary of two classes.
+        np.testing.assert_allclose(found["scores"], one["scores"], rtol=1e-3, atol=0.03)
     again = go(trainer_of(name, int(numbers[-1])), case.epochs)
     assert bits(again) == bits(found), "the same seed gave other bits"
 
 
-def differences(tree: Any, other: Any) -> float:
+def check_close(tree: Any, other: Any, allowed: float) -> None:
+    """Compare arrays, except for a few entries that are pruned in one of them only."""
     pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
-    return max(float(np.abs(a.astype(float) - b).max()) for a, b in pairs)
+    found = np.concatenate([np.abs(a.astype(float) - b).ravel() for a, b in pairs])
+    assert np.sum(found > allowed) <= few(found.size), found.max()
+    assert found.max() <= 10 * Config().pruning.threshold
+
+
+def few(entries: int) -> int:
+    """Return the number of entries that may be pruned in one program only."""
+    return max(3, entries // 5_000)
 
 
 def replicated(trainer: Trainer, devices: int) -> None:
@@ -186,12 +197,6 @@ def at_once() -> None:
         assert ("f32[2,4,5]" if mode else "f32[4,5]") in text  # 4 rows of each batch
         assert "16,5]" not in text
         print("at once" if mode else "one after another")
-
-
-def command_lines(*lines: str) -> None:
-    """Run the small experiment for each command line, with ~ for each blank."""
-    for line in lines:
-        print("code", small(line.replace("~", " ")))
 
 
 if __name__ == "__main__":
