@@ -159,17 +159,17 @@ def test_of_several_processes_the_first_calls_it(index, monkeypatch):
 @pytest.mark.parametrize("given", [None, "own"])
 def test_the_compilation_cache_is_in_the_users_folder(given, tmp_path, monkeypatch):
     """Unless JAX's own variable names another."""
-    before = jax.config.jax_compilation_cache_dir
-    seconds = jax.config.jax_persistent_cache_min_compile_time_secs
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: jax.config.values[name] for name in names}
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     try:
         jax.config.update("jax_compilation_cache_dir", given)
         devices.use_compilation_cache()
         expected = given or str(tmp_path / "bopt" / "jax")
-        assert expected == jax.config.jax_compilation_cache_dir
+        assert jax.config.values[names[0]] == expected
     finally:
-        jax.config.update("jax_compilation_cache_dir", before)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", seconds)
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 # Several devices, in processes of their own
@@ -177,8 +177,8 @@ def test_the_compilation_cache_is_in_the_users_folder(given, tmp_path, monkeypat
 
 @pytest.mark.slow
 def test_networks_on_four_devices():
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
-    out = printed(str(Path(__file__).with_name("many_networks.py")), **flags)
+    program = str(Path(__file__).with_name("many_networks.py"))
+    out = printed(program, XLA_FLAGS="--xla_force_host_platform_device_count=4")
     assert out.splitlines() == [
         "4 networks, 4 rows, 4 devices",
         "6 networks, 8 rows, 4 devices",
