@@ -49,7 +49,7 @@ def check_starts_at(path, old) -> None:
 # Starting from a finished run
 
 
-@pytest.mark.parametrize("regrow", [True, False])
+@pytest.mark.parametrize("regrow", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_run_starts_where_another_ended(regrow, trained_run, tmp_path):
     """Its zeros are masked: without regrowth, none returns at any learning rate."""
     words = f"{AWAY} --init-from {trained_run} --out {tmp_path}"
@@ -110,7 +110,8 @@ class Fragile(nn.Module):
 
 
 def fragile(words: str) -> int:
-    words = f"--dataset digits --train-size 160 --no-figures --conv-l2 0 {words}"
+    words = f"--dataset digits --train-size 160 --no-figures {words}"
+    words += " --conv-l2 0 --optimizer sgd"
     return main("fragile", Config, lambda *_: Fragile(), words.split())
 
 

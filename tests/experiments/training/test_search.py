@@ -1,5 +1,7 @@
 """Search: options of a front to a search of `bopt.fronts`."""
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from experiments.config import FrontConfig, VggFront, resolve_front, updated
 from experiments.training.search import make_search
 
 
-def first_weights(front=FrontConfig, **options) -> list[tuple[float, float]]:
+def first_weights(front: Any = FrontConfig, **options: Any) -> list[Any]:
     """Return the weights that a search proposes before there is any point."""
     config = resolve_front(updated(front(), **options), "digits")
     batch = make_search(config)(Front(), jax.random.key(0))

@@ -28,8 +28,8 @@ from experiments.training.trainer import Trainer
 NOISE = noise(60, train=40, validation=10)
 
 
-def kernel(trainer: Trainer, network: int = 0) -> np.ndarray:
-    return np.array(trainer.networks()[network]["params"]["Dense_0"]["kernel"])
+def kernel(trainer: Trainer) -> np.ndarray:
+    return np.array(trainer.networks()[0]["params"]["Dense_0"]["kernel"])
 
 
 def bits(tree) -> list[bytes]:
@@ -64,7 +64,11 @@ def test_an_epoch_uses_each_training_image_at_most_once():
 
 
 @pytest.mark.parametrize(
-    ("options", "power"), [({"l1_where": "all"}, 1), ({"split": True}, 2)]
+    ("options", "power"),
+    [
+        ({"split": True}, 2),
+        pytest.param({"l1_where": "all"}, 1, marks=pytest.mark.slow),
+    ],
 )
 def test_the_means_over_an_epoch(options, power):
     """At rate 0 the objectives' means are those of the initial parameters."""
@@ -163,10 +167,8 @@ def test_an_epoch_resumes_in_its_middle():
     assert last.objectives != expected.objectives  # the sums begin anew
 
 
-def test_the_seed_decides_parameters_and_order():
-    """From the same (zero) parameters, seeds differ by the order of the images."""
-    random = made(Linear(random=True), plain_sgd(0.1), NOISE, seeds=[3, 4])
-    assert (kernel(random, 0) != kernel(random, 1)).all()
+def test_the_seed_decides_the_order_of_the_images():
+    """From the same (zero) parameters, seeds differ by it alone."""
     trainer, results = made(Linear(), plain_sgd(0.1), NOISE), []
     for seed in (0, 1):
         trainer.start([seed])
@@ -179,7 +181,7 @@ def test_the_seed_decides_parameters_and_order():
 # Evaluation
 
 
-@pytest.mark.parametrize("sizes", [(16, 7, 1), (21, 6, 15), (8, 14, 20)])
+@pytest.mark.parametrize("sizes", [(16, 7, 1), (21, 6, 15)])
 def test_evaluation_counts_each_example_once(sizes, monkeypatch):
     """Batches of 7: splits below, at, above and between multiples of it."""
     monkeypatch.setattr(step_module, "EVALUATION_BATCH", 7)

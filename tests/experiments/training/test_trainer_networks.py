@@ -51,9 +51,8 @@ def test_so_are_networks_with_all_kinds_of_layers(name):
             assert_close(result, alone(name, network))
 
 
-@pytest.mark.parametrize(
-    "name", ["linear", pytest.param("normalised", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["linear", "normalised"])
 def test_vectorized_as_on_an_accelerator(name, monkeypatch):
     at_once = functools.partial(over_networks, at_once=True)
     monkeypatch.setattr(trainer_module, "over_networks", at_once)

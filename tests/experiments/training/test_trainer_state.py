@@ -75,6 +75,7 @@ def test_each_step_has_a_dropout_mask_of_its_own(plain):
     assert len(np.unique(masks, axis=0)) == len(masks)  # over steps and epochs
 
 
+@pytest.mark.slow
 def test_the_mask_depends_on_seed_epoch_and_step_alone(plain):
     """It does not depend on earlier steps, chunks or other options."""
     masks = np.stack([seen["mask"] for seen in plain[1]])
@@ -103,6 +104,7 @@ def test_training_images_are_taken_as_they_are_by_default(plain):
     assert seen.shape == (10, BATCH, 4)
 
 
+@pytest.mark.slow
 def test_augmentation_crops_and_flips_the_training_images(augmenting):
     trainer, steps = augmenting
     seen = found(steps, changed(trainer._dataset.images[:40]))
@@ -115,6 +117,7 @@ def test_augmentation_crops_and_flips_the_training_images(augmenting):
     assert len(np.unique(np.concatenate([first, second], 1), axis=1).T) > 40
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_augment(augmenting):
     trainer, _ = augmenting
     made_up = trainer._dataset
