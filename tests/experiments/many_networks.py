@@ -1,19 +1,16 @@
-"""Networks that train as one program, and alone, for the tests of both.
+"""Trainings of several networks as one program, and of each alone.
 
-Run as a program, this compares them on the devices that there are.
+Run as a program, it compares both on the devices that it finds.
 """
 
-import dataclasses
 import functools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from networks import Linear, Normalised, Small, noise
 
-from experiments.config import Config, resolve
-from experiments.devices import Network
+from experiments.config import Config, resolve, updated
 from experiments.training.optimizers import compose
 from experiments.training.trainer import Trainer
 
@@ -22,6 +19,15 @@ MODELS = {
     "small": (Small(), {"conv_l2": 1e-4}),
     "normalised": (Normalised(), {"augment": True, "standardize": True}),
 }
+
+
+class Network(NamedTuple):
+    """What differs between the networks of one program."""
+
+    seed: int
+    weights: tuple[float, float]
+
+
 NETWORKS = [
     Network(seed, (1 - w1, w1))
     for seed, w1 in enumerate((0.01, 0.1, 0.4, 0.01, 0.03, 0.5))
@@ -32,7 +38,7 @@ STEPS = 10
 
 
 class Result(NamedTuple):
-    """What comes out of a network's training."""
+    """Everything that the training of one network results in."""
 
     variables: Any
     objectives: Any
@@ -40,56 +46,49 @@ class Result(NamedTuple):
     scores: dict[str, Any]
 
 
-def config_of(name: str, **options) -> Config:
-    options = {"learning_rate": 0.01, **MODELS[name][1], **options}
-    return resolve(Config(epochs=2, batch_size=8, **options), "mnist")
-
-
-def fresh(name: str, parallel: int, **options) -> Trainer:
-    config = config_of(name, **options)
+def fresh(name: str, number: int, **options) -> Trainer:
+    """Compile a trainer of a number of networks."""
+    model, own = MODELS[name]
+    options = {"learning_rate": 0.01, **own, **options}
+    config = updated(Config(), epochs=2, batch_size=8, **options)
+    config = resolve(config, "mnist")
     optimizer = functools.partial(compose, config, STEPS)
-    return Trainer(MODELS[name][0], optimizer, DATA, config, parallel)
+    return Trainer(model, optimizer, DATA, config, *split(NETWORKS[:number]))
 
 
 many = functools.cache(fresh)  # compiled once; each test starts it anew
 
 
-def single(name: str, network: Network) -> Trainer:
-    config = dataclasses.replace(config_of(name), seed=network.seed)
-    optimizer = compose(config, STEPS, jnp.asarray(network.weights))
-    return Trainer(MODELS[name][0], optimizer, DATA, config)
+def split(networks) -> tuple[list[int], list[tuple[float, float]]]:
+    """Return the seeds and the weights, as a trainer takes them."""
+    return [one.seed for one in networks], [one.weights for one in networks]
 
 
-def go(trainer: Trainer, epochs=(1, 2)) -> tuple[Any, Any, Any]:
-    """Variables, means over the last epoch, scores."""
+def train(trainer: Trainer, epochs=(1, 2)) -> list[Result]:
+    """Train the networks that were started."""
     for epoch in epochs:
         *_, last = trainer.epoch(epoch)
-    return jax.device_get(trainer.variables), last, trainer.evaluate()
+    columns = (trainer.networks(), last.objectives, last.weights, trainer.evaluate())
+    return [Result(*row) for row in zip(*columns, strict=True)]
+
+
+def trained(trainer: Trainer, networks) -> list[Result]:
+    """Start and train networks."""
+    trainer.start(*split(networks))
+    return train(trainer)
 
 
 @functools.cache
 def alone(name: str, network: Network) -> Result:
-    variables, last, scores = go(single(name, network))
-    return Result(variables, last.objectives, last.weights, scores)
+    """Train a network by itself."""
+    (result,) = trained(many(name, 1), [network])
+    return result
 
 
-def results(trainer: Trainer) -> list[Result]:
-    """Trains what was started; a result for each row."""
-    variables, last, scores = go(trainer)
-    return [
-        Result(
-            row_of(variables, row),
-            last.objectives[row],
-            last.weights[row],
-            {split: rows[row] for split, rows in scores.items()},
-        )
-        for row in range(trainer.parallel)
-    ]
-
-
-def trained(trainer: Trainer, networks) -> list[Result]:
-    trainer.start(networks)
-    return results(trainer)
+def rows(trainer: Trainer) -> list[list[bytes]]:
+    """Return the bits of the variables in each row, those beyond the networks too."""
+    variables = jax.device_get(trainer.variables)
+    return [bits(row_of(variables, row)) for row in range(trainer.capacity)]
 
 
 def bits(tree) -> list[bytes]:
@@ -97,7 +96,7 @@ def bits(tree) -> list[bytes]:
 
 
 def assert_close(result: Result, expected: Result) -> None:
-    """To the rounding of float32."""
+    """Compare up to the rounding of float32: two programs add in different orders."""
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         result,
@@ -114,32 +113,31 @@ def row_of(tree, row: int) -> Any:
 
 
 def on_four_devices() -> None:
-    """4 and 6 networks."""
+    """Compare 4 and 6 networks."""
     assert jax.device_count() == 4
-    for number, rows in ((4, 4), (6, 8)):
+    for number, capacity in ((4, 4), (6, 8)):
         trainer = fresh("linear", number)
-        assert (trainer.parallel, trainer.devices) == (rows, 4)
-        trainer.start(NETWORKS[:number])
-        spread(trainer, rows // 4)
-        together = results(trainer)
-        spread(trainer, rows // 4)
+        assert (trainer.capacity, trainer.devices) == (capacity, 4)
+        check_spread(trainer, capacity // 4)
+        together = train(trainer)
+        check_spread(trainer, capacity // 4)
         for network, result in zip(NETWORKS, together, strict=False):
             assert_close(result, alone("linear", network))
-        for row in together[number:]:
-            assert_close(row, together[number - 1])
-        trainer.load([row.variables for row in together])
-        spread(trainer, rows // 4)
-        go(trainer, (3,))
-        print(number, "networks,", rows, "rows,", trainer.devices, "devices")
-    assert (fresh("linear", 2).parallel, fresh("linear", 2).devices) == (2, 2)
+        own = rows(trainer)
+        assert own[number:] == [own[number - 1]] * (capacity - number)
+        trainer.load([one.variables for one in together])
+        check_spread(trainer, capacity // 4)
+        train(trainer, (3,))
+        print(number, "networks,", capacity, "rows,", trainer.devices, "devices")
+    assert (fresh("linear", 2).capacity, fresh("linear", 2).devices) == (2, 2)
 
 
-def spread(trainer: Trainer, rows: int) -> None:
-    """Each device has so many rows of all that a training step changes."""
+def check_spread(trainer: Trainer, number: int) -> None:
+    """Check that each device has this number of rows of the whole carry."""
     for leaf in jax.tree.leaves(trainer.carry):
         shards = leaf.addressable_shards
         assert len({shard.device for shard in shards}) == len(shards) == 4
-        assert {shard.data.shape for shard in shards} == {(rows, *leaf.shape[1:])}
+        assert {shard.data.shape for shard in shards} == {(number, *leaf.shape[1:])}
 
 
 if __name__ == "__main__":

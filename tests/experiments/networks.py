@@ -8,15 +8,17 @@ import optax
 from flax import linen as nn
 
 import bopt
-from experiments.config import Config
+from experiments.config import Config, updated
 from experiments.data import Dataset
 from experiments.training.images import PADDING
 from experiments.training.trainer import Trainer
 
 
 class Linear(nn.Module):
-    """One dense layer that starts at zero, or at random. Poisoned, an image whose first
-    pixel is 255 gives NaN, and so do all steps after it."""
+    """One dense layer, initialized to zero or at random.
+
+    If poisoned, an image whose first pixel is 255 gives NaN, and so do all later steps.
+    """
 
     random: bool = False
     poisoned: bool = False
@@ -33,16 +35,16 @@ class Linear(nn.Module):
 
 
 def waves(key, shape, dtype=jnp.float32):
-    """Initial entries that look random; random numbers take seconds to compile."""
+    """Return entries that look random; random numbers take seconds to compile."""
     del key
     numbers = 1 + jnp.arange(math.prod(shape), dtype=dtype).reshape(shape)
     return jnp.sin(numbers * 12.9898) * math.sqrt(3 / math.prod(shape[:-1]))
 
 
 class Small(nn.Module):
-    """A convolution and two dense layers: all kinds of LeNet-5, compiled in no time.
+    """A convolution and two dense layers: all kinds of LeNet-5, quickly compiled.
 
-    It starts from the same parameters whatever the seed.
+    Its initial parameters do not depend on the seed.
     """
 
     @nn.compact
@@ -55,7 +57,7 @@ class Small(nn.Module):
 class Normalised(nn.Module):
     """A convolution, batch statistics, dropout, a dense layer: all kinds of VGG.
 
-    It, too, starts from the same parameters whatever the seed.
+    Its initial parameters do not depend on the seed.
     """
 
     @nn.compact
@@ -67,8 +69,8 @@ class Normalised(nn.Module):
 
 
 class Recorder(nn.Module):
-    """A dense layer whose state is what it saw in its last training step: the images,
-    and a dropout mask of 64 entries."""
+    """A dense layer that keeps the images of its last training step, and a dropout mask
+    of 64 entries."""
 
     batch_size: int
 
@@ -84,7 +86,7 @@ class Recorder(nn.Module):
 
 
 def dataset(images, labels, train: int, validation: int, unused: int = 0) -> Dataset:
-    """The first images to train on, some unused, some for validation, the rest test."""
+    """Split images: first training, then unused ones, validation and test."""
     start = train + unused
     return Dataset(
         name="made",
@@ -99,27 +101,34 @@ def dataset(images, labels, train: int, validation: int, unused: int = 0) -> Dat
 
 
 def noise(number: int, train: int, validation: int, unused: int = 0) -> Dataset:
-    """Random images with random labels."""
+    """Make random images with random labels."""
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (number, 28, 28, 1))  # never 255
     return dataset(images, generator.integers(0, 10, number), train, validation, unused)
 
 
 def plain_sgd(learning_rate: float) -> optax.GradientTransformation:
-    """Descends on objective 0 alone."""
+    """Return gradient descent on objective 0 alone."""
     return optax.chain(bopt.smgd(bopt.fixed([1.0, 0.0])), optax.sgd(learning_rate))
 
 
-def made(model, optimizer, dataset: Dataset, batch_size=8, **options) -> Trainer:
-    """A trainer, without a penalty unless the options say so."""
-    options = {"conv_l2": 0.0, "l1_at_zero": 0.0, **options}
-    config = Config(batch_size=batch_size, **options)
-    return Trainer(model, optimizer, dataset, config)
+def made(
+    model, optimizer, dataset: Dataset, batch_size=8, seeds=None, **options
+) -> Trainer:
+    """Return a trainer of one network, or of one per seed.
+
+    There is no penalty unless the options ask for one.
+    """
+    options = {"conv_l2": 0.0, "l1_at_zero": 0.0, "batch_size": batch_size, **options}
+    config = updated(Config(), **options)
+    return Trainer(
+        model, lambda _: optimizer, dataset, config, seeds or [config.run.seed]
+    )
 
 
-def scores_by_numpy(params, made_up: Dataset, split: range, mean=0.0, deviation=255.0):
-    """Accuracy and cross entropy of `Linear` with these parameters."""
-    layer = params["params"]["Dense_0"]
+def scores_by_numpy(network, made_up: Dataset, split: range, mean=0.0, deviation=255.0):
+    """Return accuracy and cross entropy of `Linear` with these variables."""
+    layer = network["params"]["Dense_0"]
     x = made_up.images[list(split)].reshape(len(split), -1).astype(np.float64)
     x = (x - mean) / deviation
     logits = x @ np.asarray(layer["kernel"], np.float64) + np.asarray(layer["bias"])
@@ -130,7 +139,7 @@ def scores_by_numpy(params, made_up: Dataset, split: range, mean=0.0, deviation=
 
 
 def changed(images: np.ndarray) -> np.ndarray:
-    """All that augmentation can make of each image: (flips, shifts down, shifts right,
+    """Return all augmentations of each image, (flips, shifts down, shifts right,
     *images.shape)."""
     around, shifts = (PADDING, PADDING), range(2 * PADDING + 1)
     padded = np.pad(images, ((0, 0), around, around, (0, 0)))

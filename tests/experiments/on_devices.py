@@ -1,9 +1,9 @@
-"""Trainings whose batches are divided among devices, and the same on one device.
+"""Trainings whose batches are split across devices, and the same on one device.
 
-Run as a program, on eight devices, this calls one of its functions: its name and what
-it takes are the words.
+Run as a program, it calls one of its functions; the words are its name and arguments.
 """
 
+import functools
 import sys
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from many_networks import NETWORKS, alone, assert_close, bits, fresh, trained
+from many_networks import NETWORKS, alone, assert_close, bits, fresh, rows, trained
 from networks import Normalised, Small, noise
-from programs import finish, small, start
+from programs import finish, start
 
 from bopt.models import VGG, LeNet5
-from experiments.config import Config, resolve
+from experiments.config import Config, resolve, updated
 from experiments.data import Dataset
-from experiments.devices import divided, make_mesh, over_networks, sharding
+from experiments.devices import make_mesh, over_networks, sharding, split_batch
 from experiments.training.optimizers import compose
 from experiments.training.trainer import Trainer
 
@@ -27,8 +27,8 @@ BATCH = 32
 
 
 class Case(NamedTuple):
-    """A training: the network, images, epochs and options; and the largest differences
-    allowed, in parameters, batch statistics and moments."""
+    """A training, and the largest difference allowed in parameters, batch statistics
+    and moments."""
 
     model: Any
     data: Dataset
@@ -40,9 +40,9 @@ class Case(NamedTuple):
 STEPS = noise(940, train=25 * BATCH, validation=100)  # 25 an epoch
 FEW = noise(164, train=4 * BATCH, validation=20)
 VGG_LIKE = {"augment": True, "standardize": True}
-# The largest differences measured on 2, 4 and 8 devices: 8e-8 after 100 steps of Small
-# and of Normalised; 1e-5 after 25 of LeNet-5 (2e-3 after 100: 4 of 58,920 weights, of
-# the threshold's size, are pruned in one and not in the other); 5e-7 after 4 of VGG.
+# Largest differences measured on 2, 4 and 8 devices: 8e-8 after 100 steps of Small and
+# of Normalised; 1e-5 after 25 of LeNet-5 (2e-3 after 100: 4 of 58,920 weights at the
+# threshold are pruned in one program only); 5e-7 after 4 of VGG.
 CASES = {
     "small": Case(Small(), STEPS, 4, 1e-6, {}),
     "normalised": Case(Normalised(), STEPS, 4, 1e-6, VGG_LIKE),
@@ -52,7 +52,7 @@ CASES = {
 
 
 def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str, str]:
-    """What this program prints and complains about, on CPU devices as many as told."""
+    """Run this program on CPU devices; return its stdout and stderr."""
     flags = f"--xla_force_host_platform_device_count={devices} {flags}"
     told = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | env
     code, out, err = finish(start(PROGRAM, words, env=told))
@@ -62,14 +62,14 @@ def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str,
 
 def trainer_of(name: str, devices: Any) -> Trainer:
     model, data, epochs, _, options = CASES[name]
-    config = Config(batch_size=BATCH, devices=devices, epochs=epochs, **options)
-    config = resolve(config, "mnist")
-    optimizer = compose(config, len(data.train) // BATCH)
-    return Trainer(model, optimizer, data, config)
+    options = {"batch_size": BATCH, "devices": devices, "epochs": epochs, **options}
+    config = resolve(updated(Config(), **options), "mnist")
+    optimizer = functools.partial(compose, config, len(data.train) // BATCH)
+    return Trainer(model, optimizer, data, config, [config.run.seed])
 
 
 def go(trainer: Trainer, epochs: int) -> dict[str, Any]:
-    """Trains; all that came out of it."""
+    """Train, and return everything that results."""
     for epoch in range(1, epochs + 1):
         *_, last = trainer.epoch(epoch)
     steps = trainer.steps_per_epoch
@@ -80,7 +80,7 @@ def go(trainer: Trainer, epochs: int) -> dict[str, Any]:
         "masks": jax.tree.leaves(optax.tree.get(found.opt_state, "PruneState").mask),
         "objectives": np.array(last.objectives) * steps,
         "weights": np.array(last.weights) * steps,
-        "scores": [*trainer.evaluate().values()],
+        "scores": [list(own.values()) for own in trainer.evaluate()],
     }
 
 
@@ -90,7 +90,7 @@ def without_masks(opt_state: Any) -> list[Any]:
 
 
 def compare(name: str, *numbers: str) -> None:
-    """With one device; and the last number's training once more, for its bits."""
+    """Compare with one device; repeat the last training to compare its bits."""
     case, found = CASES[name], {}
     one = go(trainer_of(name, 1), case.epochs)
     assert not all(mask.all() for mask in one["masks"]), "nothing was pruned"
@@ -100,43 +100,54 @@ def compare(name: str, *numbers: str) -> None:
         replicated(trainer, int(number))
         found = go(trainer, case.epochs)
         replicated(trainer, int(number))
-        largest = max(differences(found[k], one[k]) for k in ("tensors", "moments"))
+        for key in ("tensors", "moments"):
+            check_close(found[key], one[key], case.allowed)
         flips = sum(map(np.sum, map(np.not_equal, found["masks"], one["masks"])))
-        print(f"{name}: {number} devices, {flips} masks differ")
-        assert largest <= case.allowed, largest
-        for key in ("objectives", "weights", "scores"):
-            np.testing.assert_allclose(found[key], one[key], rtol=1e-4)
+        assert flips <= few(sum(mask.size for mask in one["masks"]))
+        print(f"{name}: {number} devices")
+        for key in ("objectives", "weights"):
+            np.testing.assert_allclose(found[key], one[key], rtol=1e-3)
+        # A few images at the boundary of two classes.
+        np.testing.assert_allclose(found["scores"], one["scores"], rtol=1e-3, atol=0.03)
     again = go(trainer_of(name, int(numbers[-1])), case.epochs)
     assert bits(again) == bits(found), "the same seed gave other bits"
 
 
-def differences(tree: Any, other: Any) -> float:
+def check_close(tree: Any, other: Any, allowed: float) -> None:
+    """Compare arrays, except for a few entries that are pruned in one of them only."""
     pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
-    return max(float(np.abs(a.astype(float) - b).max()) for a, b in pairs)
+    found = np.concatenate([np.abs(a.astype(float) - b).ravel() for a, b in pairs])
+    assert np.sum(found > allowed) <= few(found.size), found.max()
+    assert found.max() <= 10 * Config().pruning.threshold
+
+
+def few(entries: int) -> int:
+    """Return the number of entries that may be pruned in one program only."""
+    return max(3, entries // 5_000)
 
 
 def replicated(trainer: Trainer, devices: int) -> None:
-    """All that a training step changes is whole on every device."""
+    """Check that the whole carry is on every device."""
     for leaf in jax.tree.leaves(trainer.carry):
         assert leaf.is_fully_replicated
         assert len(leaf.sharding.device_set) == devices
 
 
 def compiled(name: str, devices: str) -> None:
-    """Compiles, for those who look at what XLA dumps."""
+    """Compile, for tests that read the files that XLA dumps."""
     trainer_of(name, int(devices))
 
 
-def both_axes(name: str, parallel: str, devices: str, rows: str, size: str) -> None:
-    """Networks, each of whose batches is divided: each as alone on one device."""
-    number = int(parallel)
+def both_axes(name: str, networks: str, devices: str, capacity: str, size: str) -> None:
+    """Compare networks whose batches are split with each alone on one device."""
+    number = int(networks)
     trainer = fresh(name, number, devices=int(devices))
-    assert (trainer.parallel, trainer.devices) == (int(rows), int(size))
+    assert (trainer.capacity, trainer.devices) == (int(capacity), int(size))
     together = trained(trainer, NETWORKS[:number])
     for network, result in zip(NETWORKS[:number], together, strict=False):
         assert_close(result, alone(name, network))
-    for row in together[number:]:
-        assert bits(row) == bits(together[number - 1])
+    own = rows(trainer)
+    assert own[number:] == [own[number - 1]] * (trainer.capacity - number)
     again = trained(trainer, NETWORKS[:number])
     assert bits(again) == bits(together), "the same seeds gave other bits"
     for leaf in jax.tree.leaves(trainer.carry):
@@ -145,11 +156,11 @@ def both_axes(name: str, parallel: str, devices: str, rows: str, size: str) -> N
         assert len({(place.start, place.stop) for place in where.values()}) == (
             trainer.devices // int(devices)
         )
-    print(f"{name}: {parallel} networks on {rows} rows, {size} devices")
+    print(f"{name}: {networks} networks on {capacity} rows, {size} devices")
 
 
 def at_once() -> None:
-    """A gradient descent of 3 networks, whether a device takes them at once or not."""
+    """Compare gradient descents of 3 networks, vectorized and one after another."""
     images = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
     starts = np.random.default_rng(1).normal(size=(4, 5, 4)).astype(np.float32)
 
@@ -177,7 +188,7 @@ def at_once() -> None:
         jax.device_put(images, sharding(mesh, split=False)),
     )
     for mode in (False, True):
-        function = over_networks(descent(divided(mesh, many=True)), 1, mesh, mode)
+        function = over_networks(descent(split_batch(mesh)), 1, mesh, mode)
         program = jax.jit(function, out_shardings=where).lower(*arguments).compile()
         found = program(*arguments)
         np.testing.assert_allclose(found, np.stack(expected), rtol=1e-5, atol=1e-6)
@@ -186,12 +197,6 @@ def at_once() -> None:
         assert ("f32[2,4,5]" if mode else "f32[4,5]") in text  # 4 rows of each batch
         assert "16,5]" not in text
         print("at once" if mode else "one after another")
-
-
-def command_lines(*lines: str) -> None:
-    """Runs the small experiment for each of some command lines, ~ for each blank."""
-    for line in lines:
-        print("code", small(line.replace("~", " ")))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Runs experiments for the tests, in processes of their own or in this one.
+"""Experiments for the tests, in processes of their own or in this one.
 
-Run as a program, this is an experiment like mnist_lenet, of a network that compiles
-in a third of the time.
+Run as a program, it is an experiment like mnist_lenet, with a network that compiles in
+a third of the time.
 """
 
 import os
@@ -12,8 +12,7 @@ from pathlib import Path
 
 from networks import Normalised, Small
 
-from experiments.cifar_vgg import VggConfig
-from experiments.config import Config
+from experiments.config import Config, VggConfig
 from experiments.launch import main
 from experiments.runs.directory import Run, read
 
@@ -24,7 +23,7 @@ TIMEOUT = 240  # seconds; a busy machine takes ten times as long as a quiet one
 
 
 def start(program: tuple[str, ...], words: str, **options) -> subprocess.Popen:
-    """Starts a program as a user would."""
+    """Start a program as a user does."""
     return subprocess.Popen(
         [sys.executable, *program, *words.split()],
         stdout=options.pop("stdout", subprocess.PIPE),
@@ -36,7 +35,7 @@ def start(program: tuple[str, ...], words: str, **options) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:
-    """Its exit code and what it said."""
+    """Wait for a process; return its exit code, stdout and stderr."""
     try:
         out, err = process.communicate(timeout=TIMEOUT)
     finally:
@@ -45,7 +44,7 @@ def finish(process: subprocess.Popen) -> tuple[int, str, str]:
 
 
 def printed(*words: str, strict: bool = True, **environment: str) -> str:
-    """What a Python program of its own prints, on CPU devices as many as told."""
+    """Run a Python program in a process of its own on CPUs; return its stdout."""
     told = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
     kept = {name: value for name, value in os.environ.items() if name not in told}
     done = subprocess.run(
@@ -60,17 +59,17 @@ def printed(*words: str, strict: bool = True, **environment: str) -> str:
 
 
 def small(words: str) -> int:
-    """Runs the small experiment in this process; returns the exit code."""
-    return main("small", Config, lambda _: Small(), words.split())
+    """Run the small experiment in this process; return the exit code."""
+    return main("small", Config, lambda *_: Small(), words.split())
 
 
 def normalised(words: str) -> int:
-    """Runs an experiment like cifar_vgg in this process; returns the exit code."""
-    return main("normalised", VggConfig, lambda _: Normalised(), words.split())
+    """Run an experiment like cifar_vgg in this process; return the exit code."""
+    return main("normalised", VggConfig, lambda *_: Normalised(), words.split())
 
 
 def wait_for_epochs(process: subprocess.Popen, path: Path, epochs: int) -> None:
-    """Waits until a run has written so many lines."""
+    """Wait until a run has written the line of an epoch."""
     until = time.monotonic() + TIMEOUT
     while time.monotonic() < until and process.poll() is None:
         metrics = path / "metrics.jsonl"
@@ -79,11 +78,11 @@ def wait_for_epochs(process: subprocess.Popen, path: Path, epochs: int) -> None:
         time.sleep(0.05)
     process.kill()
     out, err = process.communicate()
-    raise AssertionError(f"it never came to epoch {epochs}:\n{out}\n{err}")
+    raise AssertionError(f"it never reached epoch {epochs}:\n{out}\n{err}")
 
 
 def unfinished(path: Path, at_least: int) -> Run:
-    """A run that was stopped: whole lines, and a summary that says so."""
+    """Read a run that was stopped; check that its files agree with that."""
     run = read(path)
     assert [row["epoch"] for row in run.metrics] == [*range(len(run.metrics))]
     assert len(run.metrics) > at_least
@@ -93,4 +92,4 @@ def unfinished(path: Path, at_least: int) -> Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main("small", Config, lambda _: Small()))
+    sys.exit(main("small", Config, lambda *_: Small()))

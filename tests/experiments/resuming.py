@@ -1,4 +1,4 @@
-"""Runs that are stopped, and what came of them when they went on."""
+"""Runs that are stopped and resumed, and their results."""
 
 import contextlib
 import json
@@ -11,24 +11,23 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from experiments.training import trainer as train
-from experiments.training.progress import Progress
-from experiments.training.trainer import Trainer
+from experiments.training import trainer as trainer_module
+from experiments.training.trainer import Progress, Trainer
 
-# What no two runs have in common.
+# Keys whose values differ between any two runs.
 TIMED = frozenset({"seconds", "seconds_total", "seconds_compile", "steps_per_second"})
 TIMED |= {"seconds_search", "training_seconds"}
 
 
 def untimed(value: Any) -> Any:
-    """The same without times, however deep."""
+    """Remove all times, at any depth."""
     if isinstance(value, dict):
         return {k: untimed(v) for k, v in value.items() if k not in TIMED}
     return [untimed(v) for v in value] if isinstance(value, list) else value
 
 
 def arrays(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
-    """All bits of what Orbax saved: dtype, shape and content of each array."""
+    """Return dtype, shape and bits of each array that Orbax saved."""
     with ocp.StandardCheckpointer() as checkpointer:
         found = checkpointer.metadata(folder.absolute()).item_metadata.tree
         like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), found)
@@ -37,16 +36,16 @@ def arrays(folder: Path) -> list[tuple[str, tuple[int, ...], bytes]]:
 
 
 def newest(path: Path, folder: str = "checkpoints") -> Path:
-    """The folder of the last checkpoint."""
+    """Return the folder of the last checkpoint."""
     folders = (path / folder).iterdir()
-    sound = [folder for folder in folders if folder.name.isdigit()]  # else damaged
-    return max(sound, key=lambda folder: int(folder.name))
+    steps = [folder for folder in folders if folder.name.isdigit()]
+    return max(steps, key=lambda folder: int(folder.name))
 
 
 def results(path: Path, checkpoints: bool = True) -> dict[str, Any]:
-    """All that a run directory holds and that does not tell the time; of several seeds,
-    all of theirs, too."""
-    assert not list(path.rglob("*tmp*")), "something half was left behind"
+    """Return everything that a run directory holds, except times; with several seeds,
+    that of each, too."""
+    assert not list(path.rglob("*tmp*")), "an unfinished file was left behind"
     found: dict[str, Any] = {}
     for folder in (path, *sorted(path.glob("seed-*"))):
         name = folder.name if folder != path else ""
@@ -66,7 +65,7 @@ def results(path: Path, checkpoints: bool = True) -> dict[str, Any]:
 
 
 def snapshot(path: Path) -> dict[str, tuple[int, bytes]]:
-    """Of all files, when they were written and what they hold."""
+    """Return the time and the content of all files."""
     return {
         str(file.relative_to(path)): (file.stat().st_mtime_ns, file.read_bytes())
         for file in path.rglob("*")
@@ -76,10 +75,10 @@ def snapshot(path: Path) -> dict[str, tuple[int, bytes]]:
 
 @contextlib.contextmanager
 def stopping(step: int | None, number: int = signal.SIGTERM):
-    """Sends this process a signal once so many steps are done, each a chunk of its own.
+    """Send this process a signal after a number of steps, each a chunk of its own.
 
     Yields:
-      The steps that were done, as they are done.
+      A list that grows by each step that is done.
     """
     done: list[Progress] = []
     epoch = Trainer.epoch
@@ -92,6 +91,6 @@ def stopping(step: int | None, number: int = signal.SIGTERM):
             yield progress
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "CHUNK_SECONDS", 0)
+        patch.setattr(trainer_module, "CHUNK_SECONDS", 0)
         patch.setattr(Trainer, "epoch", stopped)
         yield done

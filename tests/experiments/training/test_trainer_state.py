@@ -1,5 +1,5 @@
-"""The trainer with what a network may have besides parameters: batch statistics,
-dropout, images that are standardized and augmented."""
+"""Trainer of networks with batch statistics and dropout; standardized and augmented
+images."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def bits(tree) -> list[bytes]:
     return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree)]
 
 
-# What a training step sees: its images, its dropout mask
+# The images and the dropout mask of a training step
 
 
 def recorder(**options) -> Trainer:
@@ -45,13 +45,13 @@ def recorder(**options) -> Trainer:
 
 
 def recorded(trainer: Trainer, epochs=(1, 2)) -> list[dict[str, np.ndarray]]:
-    """Images and mask of each step."""
+    """Return the images and the mask of each step."""
     result = []
     for epoch in epochs:
         trainer._chunk = 1
         for _ in trainer.epoch(epoch):
             trainer._chunk = 1
-            result.append(jax.device_get(trainer.variables["seen"]))
+            result.append(trainer.networks()[0]["seen"])
     assert len(result) == 5 * len(epochs)
     return result
 
@@ -75,13 +75,15 @@ def test_each_step_has_a_dropout_mask_of_its_own(plain):
     assert len(np.unique(masks, axis=0)) == len(masks)  # over steps and epochs
 
 
+@pytest.mark.slow
 def test_the_mask_depends_on_seed_epoch_and_step_alone(plain):
-    """Not on what came before, the chunks or other options."""
+    """It does not depend on earlier steps, chunks or other options."""
     masks = np.stack([seen["mask"] for seen in plain[1]])
     other = recorder(l1_at_zero=1.0, standardize=True)
     list(other.epoch(2))  # in one chunk, without epoch 1
-    np.testing.assert_array_equal(other.variables["seen"]["mask"], masks[-1])
-    reseeded = recorded(recorder(seed=1))
+    np.testing.assert_array_equal(other.networks()[0]["seen"]["mask"], masks[-1])
+    other.start([1])
+    reseeded = recorded(other)
     assert all((seen["mask"] != masks).any(1).all() for seen in reseeded)
 
 
@@ -102,6 +104,7 @@ def test_training_images_are_taken_as_they_are_by_default(plain):
     assert seen.shape == (10, BATCH, 4)
 
 
+@pytest.mark.slow
 def test_augmentation_crops_and_flips_the_training_images(augmenting):
     trainer, steps = augmenting
     seen = found(steps, changed(trainer._dataset.images[:40]))
@@ -109,18 +112,19 @@ def test_augmentation_crops_and_flips_the_training_images(augmenting):
     assert (np.sort(numbers) == np.arange(40)).all()  # each image once an epoch
     order = np.argsort(numbers)
     first, second = np.take_along_axis(np.stack(changes), order[None], 2).swapaxes(0, 1)
-    # Anew in each epoch; and of 162 possible changes, few are met twice.
+    # Each epoch changes them anew; few of the 162 possible changes are repeated.
     assert (first != second).any(0).mean() > 0.9
     assert len(np.unique(np.concatenate([first, second], 1), axis=1).T) > 40
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_augment(augmenting):
     trainer, _ = augmenting
     made_up = trainer._dataset
-    params = {"params": trainer.params["params"]["Linear_0"]}
-    assert np.abs(params["params"]["Dense_0"]["kernel"]).max() > 0
-    for name, scores in trainer.evaluate().items():
-        expected = scores_by_numpy(params, made_up, getattr(made_up, name))
+    network = {"params": trainer.networks()[0]["params"]["Linear_0"]}
+    assert np.abs(network["params"]["Dense_0"]["kernel"]).max() > 0
+    for name, scores in trainer.evaluate()[0].items():
+        expected = scores_by_numpy(network, made_up, getattr(made_up, name))
         assert scores == pytest.approx(expected, rel=1e-5), name
 
 
@@ -128,7 +132,7 @@ def test_evaluation_does_not_augment(augmenting):
 
 
 def convolved(params, images) -> np.ndarray:
-    """What enters the batch normalisation of `Normalised`, in float64."""
+    """Return the input of the batch normalization of `Normalised`, in float64."""
     number, height, width, channels = images.shape
     blocks = (images / 255).reshape(number, height // 4, 4, width // 4, 4, channels)
     kernel, bias = params["Conv_0"]["kernel"], params["Conv_0"]["bias"]
@@ -137,15 +141,15 @@ def convolved(params, images) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def normalised():
-    """A trainer after two steps, and what there was before and after each.
+    """A trainer after two steps, and the variables before and after each.
 
     The only batch is the whole training set; validation and test are other images.
     """
     trainer = made(Normalised(), plain_sgd(0.1), noise(40, 16, validation=12), 16)
-    states = [jax.device_get(trainer.variables)]
+    states = trainer.networks()
     for epoch in (1, 2):
         list(trainer.epoch(epoch))
-        states.append(jax.device_get(trainer.variables))
+        states += trainer.networks()
     return trainer, states
 
 
@@ -164,9 +168,9 @@ def test_a_step_moves_the_batch_statistics_by_a_hundredth(normalised):
 
 def test_evaluation_uses_the_stored_statistics_and_drops_nothing(normalised):
     trainer, states = normalised
-    scores = trainer.evaluate()
-    assert trainer.evaluate() == scores
-    assert bits(trainer.variables) == bits(states[-1])  # nor does it move them
+    (scores,) = trainer.evaluate()
+    assert trainer.evaluate() == [scores]
+    assert bits(trainer.networks()) == bits(states[-1])  # it does not move them
     made_up, params = trainer._dataset, states[-1]["params"]
     stored, learned = states[-1]["batch_stats"]["BatchNorm_0"], params["BatchNorm_0"]
     for name in ("train", "validation", "test"):
@@ -181,23 +185,22 @@ def test_evaluation_uses_the_stored_statistics_and_drops_nothing(normalised):
         assert scores[name] == pytest.approx(expected, rel=1e-5), name
 
 
-def test_the_variables_are_all_that_the_network_has(normalised):
+def test_the_variables_are_those_of_the_network(normalised):
     trainer, _ = normalised
     image = jnp.zeros((1, 28, 28, 1))
     initial = jax.eval_shape(Normalised().init, jax.random.key(0), image)
     assert set(trainer.variables) == {"params", "batch_stats"}
     found, expected = (
-        jax.tree.map(jnp.shape, tree) for tree in (trainer.variables, initial)
+        jax.tree.map(jnp.shape, tree) for tree in (trainer.networks()[0], initial)
     )
     assert found == expected
-    assert set(trainer.params) == {"params"}
 
 
 # Standardized images
 
 
 def test_standardized_by_the_training_images_alone():
-    """Neither validation, test nor unused images come into mean and deviation."""
+    """Validation, test and unused images do not enter mean and deviation."""
     random = noise(60, train=24, validation=10, unused=6)
     results = []
     for others in (random.images[24:], np.full((36, 28, 28, 1), 200)):
@@ -206,11 +209,12 @@ def test_standardized_by_the_training_images_alone():
         made_up = dataset(images, labels, train=24, validation=10, unused=6)
         trainer = made(Linear(), plain_sgd(0.01), made_up, standardize=True)
         list(trainer.epoch(1))
-        results.append(bits(trainer.params))
+        results.append(bits(trainer.variables))
         mean, deviation = moments(images[:24])
         assert deviation > 50
-        for name, scores in trainer.evaluate().items():
+        (network,) = trainer.networks()
+        for name, scores in trainer.evaluate()[0].items():
             split = getattr(made_up, name)
-            expected = scores_by_numpy(trainer.params, made_up, split, mean, deviation)
+            expected = scores_by_numpy(network, made_up, split, mean, deviation)
             assert scores == pytest.approx(expected, rel=1e-5), name
     assert results[0] == results[1]

@@ -1,17 +1,18 @@
-"""Signals between two pieces of work; whole runs that get one are in test_stops.py."""
+"""Signals that wait until the program checks for them."""
 
 import signal
 
 import pytest
 
-from experiments.interrupts import Interrupted, deferred
+from experiments.errors import Interrupted
+from experiments.training.session import deferred_signals
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Handlers that these tests know; those of pytest come back afterwards."""
+    """Install handlers that raise; restore those of pytest afterwards."""
 
     class Reached(Exception):
         pass
@@ -26,8 +27,8 @@ def handlers():
 
 
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
-def test_a_signal_waits_until_it_is_asked_for(number, code):
-    with deferred() as check:
+def test_a_signal_waits_for_a_check(number, code):
+    with deferred_signals() as check:
         check()
         signal.raise_signal(number)
         with pytest.raises(Interrupted, match=number.name) as stop:
@@ -38,19 +39,19 @@ def test_a_signal_waits_until_it_is_asked_for(number, code):
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_acts_at_once(second, handlers):
     reached, _ = handlers
-    with deferred() as check:
+    with deferred_signals() as check:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(reached, match=second.name):
             signal.raise_signal(second)
         with pytest.raises(Interrupted, match="SIGINT"):
-            check()  # the first is still known
+            check()  # the first signal counts
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
-def test_the_handlers_are_put_back(error, handlers):
+def test_the_handlers_are_restored(error, handlers):
     _, handler = handlers
     try:
-        with deferred():
+        with deferred_signals():
             assert signal.getsignal(signal.SIGINT) is not handler
             assert signal.getsignal(signal.SIGTERM) is not handler
             if error:
