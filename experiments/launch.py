@@ -154,6 +154,7 @@ def begin(
 
     Raises:
       DataError: the data are unavailable.
+      ConfigError: the batch size does not fit the data or the devices.
     """
     console = Console(markup=False, emoji=False)
     several, path = config.devices.distributed, config.run.resume
@@ -187,7 +188,17 @@ def begin(
     say(console, f"{warning}Training on {dataset.source}.", style)
     if prepare and not several:
         _prepare(config)
+    _check_batches(config, dataset)
     return dataset, console
+
+
+def _check_batches(config: Any, dataset: data.Dataset) -> None:
+    """Report mistakes before there is a run directory."""
+    from experiments.devices import data_devices
+    from experiments.training.step import steps_per_epoch
+
+    steps_per_epoch(dataset, config.optimizer.batch_size)
+    data_devices(config.devices.devices, config.optimizer.batch_size)
 
 
 def _prepare(config: Any) -> None:
