@@ -12,7 +12,7 @@ PROGRAMS = {
     "figures": "Draw runs from their directories, one alone or several compared.",
     "reproduce": "Run everything that the paper reports, and baselines.",
     "report": "Make a page of results from run directories.",
-    "benchmark": "Measure training steps, networks, devices, checkpoints, inference.",
+    "benchmark": "Measure steps, networks, devices, checkpoints and inference.",
 }
 
 
