@@ -1,19 +1,20 @@
-"""A front that is stopped, however, goes on as if nothing had happened."""
-
-import json
-import os
-import signal
-import time
+"""Fronts that are stopped, and end with the same bits once they are resumed."""
 
 import pytest
-from fronts import PROGRAM, WORDS, table, trace, use_small
-from programs import TIMEOUT, finish, start
+from fronts import WORDS, table, trace, use_small
+from matplotlib.figure import Figure
+from resuming import arrays, killed, newest, results, stopping
 
-from experiments.interrupts import Interrupted
-from experiments.runs.directory import RunDirectory, read, read_front
+from bopt.fronts import Front
+from experiments import figures, pareto_front
+from experiments.runs import directory as directories
+from experiments.runs.checkpoints import Checkpoints
+from experiments.runs.directory import RunDirectory, read_front, read_json
+from experiments.training import search
 from experiments.training.trainer import Trainer
 
-SMALL = f"{WORDS} --train-size 64 --parallel 2"
+BUDGET = 4
+FRONT = f"{WORDS} --train-size 64 --parallel 2 --budget {BUDGET} --smallest 1e-3"
 
 
 @pytest.fixture(autouse=True)
@@ -21,178 +22,185 @@ def small(monkeypatch):
     use_small(monkeypatch)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished front with a final training, not to be changed."""
+    path = tmp_path_factory.mktemp("front") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        use_small(patch)
+        assert trace(f"{FRONT} --out {path}") == 0
+    assert read_json(path / "summary.json")["final"]
+    return path
+
+
 @pytest.fixture
 def trained(monkeypatch) -> list[int]:
-    """How many networks each program of this test trained."""
+    """Number of networks of each program that this test trains."""
     numbers, begin = [], Trainer.start
 
-    def counted(self, networks):
-        numbers.append(len(networks))
-        begin(self, networks)
+    def counted(self, seeds, weights=None):
+        numbers.append(len(seeds))
+        begin(self, seeds, weights)
 
     monkeypatch.setattr(Trainer, "start", counted)
     return numbers
 
 
-def stop_at(monkeypatch, name: str, call: int, after: bool) -> None:
-    """Interrupts the run at a call of a method of its directory."""
-    method, calls = getattr(RunDirectory, name), []
-
-    def stopped(self, *args):
-        calls.append(name)
-        if after:
-            method(self, *args)
-        if len(calls) == call:
-            raise Interrupted(signal.SIGTERM)
-        if not after:
-            method(self, *args)
-
-    monkeypatch.setattr(RunDirectory, name, stopped)
+def front_results(path):
+    """Everything that a front's run directory holds, except times."""
+    front = Front.from_json((path / "front.json").read_text())
+    assert front == read_front(path)
+    folders = sorted((path / "networks").iterdir())
+    return (
+        results(path, checkpoints=False),
+        table(path),
+        {folder.name: arrays(folder) for folder in folders},
+        [folder.name for folder in (path / "checkpoints").iterdir()],
+        arrays(newest(path, "checkpoints/final") / "state"),
+    )
 
 
-@pytest.mark.parametrize(
-    "search",
-    [
-        "dichotomic",
-        *(pytest.param(s, marks=pytest.mark.slow) for s in ("grid", "continuation")),
-    ],
-)
-def test_wherever_it_stops_it_goes_on_the_same(search, tmp_path, trained):
-    words = f"{SMALL} --search {search} --budget 5 --final-epochs 0"
+def test_stopped_by_signals_nothing_is_trained_twice(whole, tmp_path, trained):
+    """In a batch; with the last step of the next; and in the final training."""
+    path, steps = tmp_path / "run", []
+    given = f"{FRONT} --out {path}"
+    # 2 batches of 2 epochs of 4 steps; the final training has one epoch.
+    for stop in (3, 13, 2, None):
+        with stopping(stop) as progress:
+            assert trace(given) == (143 if stop else 0)
+        steps += progress
+        given = f"--resume {path}"
+    assert [(p.epoch, p.step) for p in steps] == [
+        (epoch + 1, step + 1) for epoch in (0, 1, 0, 1, 0) for step in range(4)
+    ]
+    assert front_results(path) == front_results(whole)
+    # A batch is started anew where it is resumed; then its checkpoint is loaded.
+    assert trained == [2, 2, 2, 2]
+
+
+@pytest.mark.slow
+def test_finished_is_the_last_write(whole, tmp_path):
+    """Killed anywhere, --resume makes everything that is missing."""
+
+    def is_point(_, __, name="model"):
+        return name != "model"
+
+    def is_model(_, __, name="model"):
+        return name == "model"
+
+    def is_final(checkpoints, *_):
+        return checkpoints._path.name == "final"
+
+    def is_json(_, path):
+        return path.name == "front.json"
+
+    def is_finished(_, summary):
+        return summary["finished"]
+
+    path = tmp_path / "run"
+    given = FRONT.replace("--no-figures", f"--out {path}")
+    for place in (
+        (RunDirectory, "save_model", 1, is_point),  # after the first batch
+        (RunDirectory, "save_model", 2, is_point),  # between its networks
+        (RunDirectory, "append_points", 1),  # after them
+        (directories.os, "replace", 1, is_json),  # between front.csv and front.json
+        (directories.os, "replace", 1, is_json),  # likewise, of the last batch
+        (pareto_front, "_keep_networks", 1),  # after the search
+        (search, "remove", 1),  # while resuming after it
+        (Checkpoints, "save", 1, is_final),  # after the first row
+        (Checkpoints, "save", 2, is_final),  # after the last
+        (RunDirectory, "save_model", 1, is_model),  # after the last checkpoint
+        (figures, "draw", 1),  # after model/
+        (Figure, "savefig", 2),  # between two figures
+        (RunDirectory, "write_summary", 1, is_finished),  # after the figures
+    ):
+        with killed(*place):
+            trace(given)
+        given = f"--resume {path}"
+        assert read_json(path / "summary.json").get("finished") is not True
+    assert trace(given) == 0
+    assert read_json(path / "summary.json")["finished"] is True
+    assert front_results(path) == front_results(whole)
+    assert {file.name for file in (path / "figures").iterdir()} >= {
+        *("front.png", "levels.png", "accuracy.png", "nonzeros.png")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("searching", ["dichotomic", "grid", "continuation"])
+def test_killed_anywhere_in_a_search(searching, tmp_path, trained):
+    words = f"{FRONT} --search {searching} --budget 5 --final-epochs 0"
     assert trace(f"{words} --out {tmp_path / 'whole'}") == 0
     whole, batches = table(tmp_path / "whole"), len(trained)
-    for call, after in ((1, True), (2, False), (batches, True)):
-        path = tmp_path / f"{call}-{after}"
+    for call in (1, 2, batches):
+        path = tmp_path / str(call)
         trained.clear()
-        with pytest.MonkeyPatch.context() as patch:
-            stop_at(patch, "append_points", call, after)
-            assert trace(f"{words} --out {path}") == 143
-        done = len(read_front(path))
-        assert (done > 0) is (after or call > 1)
+        with killed(RunDirectory, "append_points", call):
+            trace(f"{words} --out {path}")
+        assert len(read_front(path)) == sum(trained[:-1])
         assert trace(f"--resume {path}") == 0
         assert table(path) == whole
-        # Nothing but the batch that was lost is trained twice.
-        assert len(trained) == batches + (not after)
+        # Only the batch that was lost is trained twice.
+        assert len(trained) == batches + 1
 
 
-def test_half_a_line_is_dropped(tmp_path):
-    path = tmp_path / "run"
-    words = f"{SMALL} --budget 4 --final-epochs 0"
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, "append_points", 1, after=True)
-        assert trace(f"{words} --out {path}") == 143
-    with open(path / "front.csv", "a") as file:
-        file.write("0-3.0,0,0.9")
-    assert trace(f"--resume {path}") == 0
-    assert [point.name for point in read_front(path)] == [f"0-{n}.0" for n in "1234"]
+@pytest.mark.slow  # whole batches
+def test_a_continuation_that_stops_in_the_middle_of_a_batch(tmp_path):
+    words = f"{FRONT} --budget 5 --search continuation --corrector-epochs 2 --save all"
+    whole, path, steps = tmp_path / "whole", tmp_path / "run", []
+    with stopping(None) as expected:
+        assert trace(f"{words} --out {whole}") == 0
+    given = f"{words} --out {path}"
+    for stop in (3, 4, 2, len(expected) - 9 - 2, None):
+        with stopping(stop) as progress:
+            assert trace(given) == (143 if stop else 0)
+        steps += progress
+        given = f"--resume {path}"
+    assert steps == [
+        p._replace(seconds=s.seconds) for p, s in zip(expected, steps, strict=True)
+    ]
+    assert table(path) == table(whole)
+    assert not [*(path / "checkpoints").iterdir()]
+    for point in read_front(path):
+        networks = (p / "networks" / point.name for p in (path, whole))
+        assert len(set(map(str, map(arrays, networks)))) == 1
 
 
-def test_a_search_that_is_done_is_not_done_again(tmp_path, trained, monkeypatch):
-    """Stopped in the final training, whose checkpoint is used."""
-    path, epochs, epoch = tmp_path / "run", [], Trainer.epoch
-
-    def counted(self, number, done=0):
-        if not self.many:
-            epochs.append(number)
-            if epochs == [1, 2]:
-                raise Interrupted(signal.SIGTERM)
-        return epoch(self, number, done)
-
-    monkeypatch.setattr(Trainer, "epoch", counted)
-    words = f"{SMALL} --budget 4 --final-epochs 2 --smallest 1e-3"
-    assert trace(f"{words} --out {path}") == 143
-    assert len(read(path).metrics) == 2 and not read(path).summary["finished"]
-    trained.clear()
-    assert trace(f"--resume {path}") == 0
-    assert trained == [] and epochs == [1, 2, 2]
-    assert [row["epoch"] for row in read(path).metrics] == [0, 1, 2]
-    assert read(path).summary["finished"]
-    assert read(path).summary["final"]["epochs"] == 2
+def test_a_finished_front_is_left_alone(whole, capsys):
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*")}
+    assert trace(f"--resume {whole}") == 0
+    assert capsys.readouterr().out == f"{whole} is finished: nothing is left to do.\n"
+    assert {file: file.stat().st_mtime_ns for file in whole.rglob("*")} == before
 
 
-def test_a_finished_front_is_left_as_it_is(tmp_path, capsys):
-    path = tmp_path / "run"
-    assert trace(f"{SMALL} --budget 2 --out {path}") == 0
-    before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
-    assert trace(f"--resume {path}") == 0
-    assert "is finished: nothing is left to do" in capsys.readouterr().out
-    assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
-
-
-NO_FRONT = "{} holds no run of python -m experiments.pareto_front to go on with"
+EXPECTED = "expected a run of python -m experiments.pareto_front."
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, f"{NO_FRONT}: it has no config.json."),
+        (None, f"{{}} cannot be resumed: it has no config.json; {EXPECTED}"),
         ("{", "Cannot read {}/config.json: Expecting"),
-        ('{"experiment": "mnist_lenet"}', f"{NO_FRONT}, but of mnist_lenet."),
+        (
+            '{"experiment": "mnist_lenet"}',
+            f"{{}} cannot be resumed: it is a run of mnist_lenet; {EXPECTED}",
+        ),
     ],
 )
-def test_what_is_no_front_is_said(content, message, tmp_path, capsys):
+def test_a_folder_without_a_front(content, message, tmp_path, capsys):
     if content is not None:
         (tmp_path / "config.json").write_text(content)
     assert trace(f"--resume {tmp_path}") == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {message.format(tmp_path)}")
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message.format(tmp_path)}")
 
 
-def test_a_damaged_table_is_said(tmp_path, capsys):
+def test_a_damaged_table_is_reported(whole, tmp_path, capsys):
     path = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, "append_points", 1, after=True)
-        assert trace(f"{SMALL} --budget 4 --out {path}") == 143
-    lines = (path / "front.csv").read_text().splitlines()
-    (path / "front.csv").write_text("\n".join([lines[0], "a,b", ""]))
+    path.mkdir()
+    (path / "config.json").write_text((whole / "config.json").read_text())
+    header = (whole / "front.csv").read_text().splitlines()[0]
+    (path / "front.csv").write_text(f"{header}\na,b\n")
     assert trace(f"--resume {path}") == 1
-    assert "front.csv: Line 2 has 2 fields; expected 14" in capsys.readouterr().err
-
-
-def wait(condition, process) -> None:
-    until = time.monotonic() + TIMEOUT
-    while not condition():
-        assert time.monotonic() < until and process.poll() is None, finish(process)
-        time.sleep(0.02)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("number", "code", "word"),
-    [
-        (signal.SIGKILL, -signal.SIGKILL, ""),
-        (signal.SIGTERM, 143, "Stopped by SIGTERM: all that was done is saved."),
-        (signal.SIGINT, 130, "Stopped by SIGINT: all that was done is saved."),
-    ],
-)
-def test_a_process_that_is_killed_in_the_middle_of_a_search(
-    number, code, word, tmp_path
-):
-    """On two devices; killed once more in the final training, if it can be met."""
-    env = {"JAX_NUM_CPU_DEVICES": "2", "XLA_FLAGS": ""}
-    words = f"{WORDS} --epochs 30 --budget 6 --final-epochs 40"
-    whole, path = tmp_path / "whole", tmp_path / "run"
-    code_, _, err = finish(start(PROGRAM, f"{words} --out {whole}", env=env))
-    assert code_ == 0, err
-    process = start(PROGRAM, f"{words} --out {path}", env=env)
-    wait((path / "front.csv").exists, process)
-    os.kill(process.pid, number)
-    code_, _, err = finish(process)
-    assert code_ == code and word in err
-    lines = len(read_front(path))
-    assert 2 <= lines < 6
-    process = start(PROGRAM, f"--resume {path}", env=env)
-    wait((path / "metrics.jsonl").exists, process)
-    os.kill(process.pid, signal.SIGKILL)
-    finish(process)
-    code_, _, err = finish(start(PROGRAM, f"--resume {path}", env=env))
-    assert code_ == 0, err
-    assert table(path) == table(whole)
-    a, b = (json.loads((p / "summary.json").read_text()) for p in (path, whole))
-    timed = {"seconds_total", "seconds_compile", "seconds_search", "steps_per_second"}
-    for summary in (a, b):
-        summary["final"].pop("seconds")
-    assert {k: v for k, v in a.items() if k not in timed} == {
-        k: v for k, v in b.items() if k not in timed
-    }
-    assert read(path).summary["finished"]
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: Cannot read {path}/front.csv: Line 2 has 2 fields")
