@@ -102,6 +102,8 @@ class FrontSearch:
         search = make_search(self._config)
         key = jax.random.key(self._config.run.seed)
         assert options.budget is not None
+        if self.front:  # a process killed between two files left them different
+            self._session.directory.append_points(Front([]), self.front)
         for point in self.front:  # left by a process killed before it removed them
             remove(self._checkpoints(point.name))
         level = 0

@@ -104,7 +104,7 @@ def test_finished_is_the_last_write(whole, tmp_path):
         (RunDirectory, "save_model", 2, is_point),  # between its networks
         (RunDirectory, "append_points", 1),  # after them
         (directories.os, "replace", 1, is_json),  # between front.csv and front.json
-        (directories.os, "replace", 1, is_json),  # likewise, of the last batch
+        (directories.os, "replace", 2, is_json),  # likewise, of the last batch
         (pareto_front, "_keep_networks", 1),  # after the search
         (search, "remove", 1),  # while resuming after it
         (Checkpoints, "save", 1, is_final),  # after the first row
