@@ -1,8 +1,12 @@
-"""Strictness that all tests share, and a cache of compiled programs.
+"""Strictness and speed that all tests share.
 
 An implicit broadcast between ranks is an error; warnings are errors by pyproject's
-``filterwarnings``. Strict dtype promotion is left to the tests of bopt's own functions
-(`optax.adam` itself raises under it).
+`filterwarnings`. Strict dtype promotion is left to the tests of bopt's own functions,
+because `optax.adam` itself raises under it.
+
+Most of the time of the tests is the time of XLA's compiler. Therefore the compiled
+programs are kept for the session, for all workers and for the processes that the tests
+start. The fast tests do without most optimizations; the slow ones have them all.
 """
 
 import os
@@ -10,21 +14,27 @@ import shutil
 import tempfile
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Most whole runs in the tests train the same small program: it is compiled once per
-# session, for the tests, their workers and their processes, which inherit the variables.
-_FOLDER = "JAX_COMPILATION_CACHE_DIR"
-_SECONDS = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
-_own = None if _FOLDER in os.environ else tempfile.mkdtemp(prefix="bopt-tests-")
-if _own is not None:
-    os.environ[_FOLDER], os.environ[_SECONDS] = _own, "0.1"
-jax.config.update("jax_compilation_cache_dir", os.environ[_FOLDER])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+CACHE = pytest.StashKey[str]()
 
 
-def pytest_unconfigure():
-    """Remove the cache, if this process made it."""
-    if _own is not None:
-        shutil.rmtree(_own, ignore_errors=True)
+def pytest_configure(config: pytest.Config) -> None:
+    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # inherited by the workers
+    if folder is None:
+        folder = config.stash[CACHE] = tempfile.mkdtemp(prefix="bopt-tests-")
+    options = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.1,
+        "jax_disable_most_optimizations": config.option.markexpr == "not slow",
+    }
+    for name, value in options.items():
+        jax.config.update(name, value)
+        os.environ[name.upper()] = str(value).lower()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if CACHE in config.stash:
+        shutil.rmtree(config.stash[CACHE], ignore_errors=True)

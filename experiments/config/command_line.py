@@ -34,7 +34,10 @@ def from_flat(cls: type[Options], values: dict[str, Any]) -> Options:
 
 def updated(config: Options, **values: Any) -> Options:
     """Return the options with some of them replaced."""
-    return from_flat(type(config), flat(config) | values)
+    before = flat(config)
+    unknown = ", ".join(values.keys() - before.keys())
+    assert not unknown, f"{type(config).__name__} has no option {unknown}"
+    return from_flat(type(config), before | values)
 
 
 def parse(

@@ -49,14 +49,15 @@ class Search:
         segments between neighbors; the same with random weights where a normal repeats;
         steps from one trained network to the next.
       budget: Maximum number of weights to train (default 20; 26 for the original list).
-      grid: List of a grid search: geometric, from SMALLEST to LARGEST, or the original
-        26 weights (default original for madam and mrmsprop, geometric otherwise).
+      grid: List of a grid search: geometric, from SMALLEST to LARGEST, or the
+        original's 26 weights (default original for madam and mrmsprop, geometric
+        otherwise).
       smallest: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG).
       largest: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG). Dichotomic
         searches, madam and mrmsprop end at the original's 0.1.
       levels: Maximum number of times a search proposes further weights.
-      corrector_epochs: Number of epochs of a continuation's warm-started trainings, at
-        0.3 of the learning rate (default a fifth of EPOCHS).
+      corrector_epochs: Number of epochs of a continuation's warm-started trainings,
+        at 0.3 of the learning rate (default a fifth of EPOCHS).
       final_epochs: Number of epochs of the knee's final training; 0 for none (default
         the network's own number: 30 on MNIST).
       knee: Criterion that selects the knee, see bopt.fronts.
@@ -93,8 +94,8 @@ class Search:
 class FrontConfig:
     """Trace the Pareto front of cross entropy and the l1 norm of the dense weights.
 
-    The options to start with: --dataset, --data-dir, --model, --optimizer, --search,
-    --budget, --epochs, --seeds, --out, --resume.
+    The options to start with: --dataset, --data-dir, --model, --optimizer,
+    --search, --budget, --epochs, --seeds, --out, --resume.
     """
 
     TRAINING: ClassVar[type[Config]] = Config
@@ -118,8 +119,8 @@ class FrontConfig:
 class VggFront(FrontConfig):
     """Trace the Pareto front of a VGG: cross entropy and the dense weights' l1 norm.
 
-    The options to start with: --dataset, --data-dir, --model, --optimizer, --search,
-    --budget, --epochs, --seeds, --out, --resume.
+    The options to start with: --dataset, --data-dir, --model, --optimizer,
+    --search, --budget, --epochs, --seeds, --out, --resume.
     """
 
     TRAINING: ClassVar[type[Config]] = VggConfig

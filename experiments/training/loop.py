@@ -108,10 +108,9 @@ class Loop:
             for progress in self._trainer.epoch(epoch, self._step - before):
                 self._step = before + progress.step
                 self._training_seconds += progress.seconds
-                if min(progress.bad_steps) >= 0:
-                    self._raise(
-                        "The objectives are", epoch, min(progress.bad_steps) + 1
-                    )
+                if min(progress.bad_steps) >= 0:  # no network is left
+                    last = max(progress.bad_steps)
+                    self._raise("The objectives are", epoch, last + 1)
                 self._show(progress)
                 if progress.step < self._steps:  # otherwise record the epoch first
                     self._session.check()

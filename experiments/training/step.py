@@ -148,7 +148,7 @@ def make_steps(
     It does the steps `start` to `stop` of an `epoch` (all traced) on the images in the
     given `order`. Randomness depends on the carry's key, the epoch and the step only. A
     loop, not a scan, so that chunks of any length share one compilation. Step 0 resets
-    the sums over the epoch.
+    the sums over the epoch and `bad_step`.
 
     Args:
       objectives: see `make_objectives`.
@@ -165,7 +165,10 @@ def make_steps(
         epoch_key = jax.random.fold_in(key, epoch)
         sums, begun = (carry.objectives, carry.weights), start > 0
         objectives, weights = jax.tree.map(lambda sum: jnp.where(begun, sum, 0), sums)
-        carry = carry._replace(objectives=objectives, weights=weights)
+        bad_step = jnp.where(begun, carry.bad_step, -1)
+        carry = carry._replace(
+            objectives=objectives, weights=weights, bad_step=bad_step
+        )
 
         def step(number, carry):
             keys = jax.random.split(jax.random.fold_in(epoch_key, number))

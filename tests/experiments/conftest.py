@@ -7,10 +7,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from experiments.data import cifar10, mnist
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, request) -> Path:
+    """A finished run of the small network: 2 epochs on the digits, with figures.
+
+    All workers share it; `copied_run` is a copy that a test may change.
+    """
+    from programs import small
+
+    root = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        root = root.parent
+    path = root / "trained-run"
+    with FileLock(root / "trained-run.lock"):
+        if not path.exists():
+            words = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08"
+            assert small(f"{words} --out {path}") == 0
+    return path
+
+
+@pytest.fixture
+def copied_run(trained_run, tmp_path) -> Path:
+    """A copy of `trained_run`."""
+    return shutil.copytree(trained_run, tmp_path / "run")
 
 
 @pytest.fixture(scope="session")

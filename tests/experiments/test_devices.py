@@ -1,155 +1,113 @@
-"""Batches divided among devices: the same training as on one, each doing its share."""
+"""An axis over networks: one after another or at once, on one device or several."""
 
-import json
-import re
+import os
+from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from fronts import PROGRAM as FRONT
-from fronts import WORDS
-from on_devices import BATCH, run
-from programs import SMALL, finish, small, start, wait_for_epochs
+from programs import printed
 
-from experiments.runs.directory import read, read_front
+from experiments.devices import make_mesh, over_networks, sharding
 
-DIGITS = "--dataset digits --no-figures"
+# The axis
 
 
-def forced(devices: int) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+def function(number, vector, shared):
+    """Of one network: without an axis over networks."""
+    assert (number.shape, vector.shape, shared.shape) == ((), (2,), (2, 2))
+    return {"product": shared @ (number * vector), "key": number + 1}
 
 
-# The same training
+def arguments(networks: int):
+    generator = np.random.default_rng(0)
+    shapes = ((networks,), (networks, 2), (2, 2))
+    return [jnp.asarray(generator.normal(size=s), jnp.float32) for s in shapes]
 
 
-@pytest.mark.parametrize(
-    ("name", "numbers"),
-    [
-        ("small", "2 4 8"),
-        pytest.param("normalised", "2 4 8", marks=pytest.mark.slow),
-        pytest.param("lenet", "2 8", marks=pytest.mark.slow),
-        pytest.param("vgg", "8", marks=pytest.mark.slow),
-    ],
-)
-def test_as_on_one_device(name, numbers):
-    """Parameters, batch statistics, moments, masks, sums over the epoch and scores; and
-    once more with the same bits."""
-    out, _ = run(f"compare {name} {numbers}")
-    lines = [f"{name}: {number} devices, 0 masks differ" for number in numbers.split()]
-    assert out.splitlines() == lines
+@pytest.mark.parametrize("at_once", [None, False, True])
+@pytest.mark.parametrize("networks", [1, 3])
+def test_a_function_of_one_network_becomes_one_of_many(networks, at_once):
+    numbers, vectors, shared = arguments(networks)
+    mapped = over_networks(function, 2, make_mesh(1), at_once)
+    found = jax.jit(mapped)(numbers, vectors, shared)
+    expected = [function(*own, shared) for own in zip(numbers, vectors, strict=True)]
+    assert set(found) == {"product", "key"}
+    for name, values in found.items():
+        rows = np.stack([row[name] for row in expected])
+        np.testing.assert_allclose(values, rows, rtol=1e-6)
+        assert values.shape == rows.shape
 
 
-@pytest.mark.parametrize(
-    ("name", "networks", "devices", "rows", "size"),
-    [
-        pytest.param("small", 4, 2, 4, 8, marks=pytest.mark.slow),
-        # Two at a time: the last is trained twice.
-        pytest.param("small", 3, 4, 4, 8, marks=pytest.mark.slow),
-        pytest.param("normalised", 4, 2, 4, 8, marks=pytest.mark.slow),
-        pytest.param("normalised", 3, 4, 4, 8, marks=pytest.mark.slow),
-    ],
-)
-def test_several_networks_as_each_alone(name, networks, devices, rows, size):
-    out, _ = run(f"both_axes {name} {networks} {devices} {rows} {size}")
-    assert out == f"{name}: {networks} networks on {rows} rows, {size} devices\n"
-
-
-def test_networks_at_once_and_one_after_another():
-    assert run("at_once")[0] == "one after another\nat once\n"
-
-
-# Each its share
-
-
-@pytest.mark.parametrize("name", ["small", "normalised"])
-def test_each_device_works_on_an_eighth_of_the_batch(name, tmp_path):
-    """As XLA's text of the programs says; parameters are whole on each (`compare`)."""
-    dump = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text"
-    run(f"compiled {name} 8", flags=dump, JAX_ENABLE_COMPILATION_CACHE="false")
-    for program, rows in (("steps", BATCH), ("evaluate", 200)):
-        pattern = f"*.jit_{program}.cpu_after_optimizations.txt"
-        (text,) = (file.read_text() for file in tmp_path.glob(pattern))
-        assert "num_partitions=8" in text
-        assert re.search(r"all-reduce(-start)?\(", text)
-        assert f"f32[{rows // 8},28,28,1]" in text
-        assert not re.findall(rf"\w+\[{rows},[\d,]+\]", text)
-
-
-# The command line
-
-
-def test_numbers_that_do_not_fit():
-    lines = {
-        f"{DIGITS} --devices 8 --batch-size 30": "--batch-size is 30, which 8 devices "
-        "do not divide; the next that they do: 24 or 32.",
-        f"{DIGITS} --devices 8 --batch-size 4": "--batch-size is 4, which 8 devices do "
-        "not divide; the next that they do: 8.",
-        f"{DIGITS} --devices 0": "--devices is 0, but there are 8; expected 1 to 8.",
-        f"{DIGITS} --devices 9": "--devices is 9, but there are 8; expected 1 to 8.",
-        f"{DIGITS} --devices all --batch-size 8 --train-size 6": "--batch-size is 8, "
-        "but there are 6 training images; expected at most as many.",
+def test_a_cpu_takes_one_network_after_another():
+    """`jax.lax.map` is a loop; `jax.vmap` is none."""
+    mesh = make_mesh(1)
+    loops = {
+        at_once: "scan[" in str(jax.make_jaxpr(mapped)(*arguments(3)))
+        for at_once in (None, False, True)
+        for mapped in [over_networks(function, 2, mesh, at_once)]
     }
-    words = " ".join(line.replace(" ", "~") for line in lines)
-    out, err = run(f"command_lines {words}")
-    assert out.count("code 2") == len(lines)
-    assert err.splitlines() == [f"error: {message}" for message in lines.values()]
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    assert loops == {None: on_cpu, False: True, True: False}
 
 
-def test_more_devices_than_there_are(tmp_path, capsys):
-    assert small(f"{DIGITS} --devices 2 --out {tmp_path / 'run'}") == 2
-    message = "error: --devices is 2, but there are 1; expected 1 to 1.\n"
-    assert capsys.readouterr().err == message
+def test_what_is_compiled_has_the_functions_name():
+    assert over_networks(function, 2, make_mesh(1)).__name__ == "function"
 
 
-def rows_of(path) -> list[list[float]]:
-    """What the epochs' lines say, but for the times."""
-    kept = ("objectives", "weights", "test_cross_entropy", "l1", "nonzeros")
-    rows = [{key: row[key] for key in kept} for row in read(path).metrics[1:]]
-    return [[float(n) for n in re.findall(r"[\d.e-]*\d", str(row))] for row in rows]
+def test_no_more_devices_than_networks():
+    assert make_mesh(1).size == 1
+    assert make_mesh(10_000).devices.flatten().tolist() == jax.devices()
+    array = jax.device_put(jnp.zeros((2, 3)), sharding(make_mesh(1), split=True))
+    assert array.sharding.device_set == {jax.devices()[0]}
 
 
-@pytest.mark.slow
-def test_a_run_goes_on_with_other_devices(tmp_path, capsys):
-    """Begun on all of 8, gone on with on one; as one that was on one throughout."""
-    words = f"{DIGITS} --train-size 64 --epochs 60 --checkpoint-every 10"
-    assert small(f"{words} --out {tmp_path / 'whole'}") == 0
-    path = tmp_path / "run"
-    told = f"{words} --devices all --out {path}"
-    process = start(SMALL, told, env=forced(8))
-    wait_for_epochs(process, path, 2)
-    process.terminate()
-    code, _, err = finish(process)
-    assert code == 143, err
-    assert json.loads((path / "config.json").read_text())["devices"] == "all"
-    capsys.readouterr()
-    assert small(f"--resume {path}") == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert re.search(
-        r"Begun with device \{.*'count': 8,.*\}, now \{.*'count': 1,", said
-    )
-    assert read(path).summary["finished"]
-    np.testing.assert_allclose(
-        rows_of(path), rows_of(tmp_path / "whole"), rtol=1e-4, atol=1e-6
-    )
+# Several devices
 
 
-@pytest.mark.slow
-def test_a_front_as_on_one_device(tmp_path):
-    """Two networks at a time, each on two devices."""
-    words = f"{WORDS} --budget 4 --train-size 256"
-    found = []
-    for number, there in ((1, 1), (2, 4)):
-        path = tmp_path / str(number)
-        told = f"{words} --devices {number} --out {path}"
-        code, _, err = finish(start(FRONT, told, env=forced(there)))
-        assert (code, err) == (0, "")
-        found.append([point._replace(seconds=0.0) for point in read_front(path)])
-    assert [point.name for point in found[0]] == [f"0-{n}.0" for n in range(1, 5)]
-    for one, other in zip(*found, strict=True):
-        assert one.nonzero_dense == other.nonzero_dense
-        for name, value in one._asdict().items():
-            if isinstance(value, str | None):
-                assert value == getattr(other, name)
-            else:
-                np.testing.assert_allclose(value, getattr(other, name), rtol=1e-4)
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(
+            {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param({"JAX_NUM_CPU_DEVICES": "4"}, marks=pytest.mark.slow),
+    ],
+    ids="".join,
+)
+def test_networks_on_four_devices(told):
+    out = printed(str(Path(__file__).with_name("many_networks.py")), **told)
+    assert out.splitlines() == [
+        "4 networks, 4 rows, 4 devices",
+        "6 networks, 8 rows, 4 devices",
+    ]
+
+
+COUNT = "from experiments.devices import use_all_cores; use_all_cores(); "
+COUNT += "import jax; print(jax.device_count())"
+
+
+@pytest.mark.parametrize(
+    ("told", "number"),
+    [
+        ({"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=5"}, 5),
+    ],
+    ids=str,
+)
+def test_the_number_of_devices_that_was_told_counts(told, number):
+    assert int(printed("-c", COUNT, **told)) == number
+
+
+def test_else_there_is_a_device_for_each_core():
+    """That this process may use."""
+    other_flags = "--xla_cpu_enable_fast_math=false"
+    if not hasattr(os, "sched_getaffinity"):
+        assert int(printed("-c", COUNT)) == os.cpu_count()
+        return
+    cores = os.sched_getaffinity(0)
+    assert int(printed("-c", COUNT, XLA_FLAGS=other_flags)) == len(cores)
+    one = f"import os; os.sched_setaffinity(0, {{{min(cores)}}}); "
+    assert int(printed("-c", one + COUNT)) == 1

@@ -1,4 +1,4 @@
-"""The objectives: what is penalised, where, and how steeply at 0."""
+"""Objectives: penalties, their kernels, and the derivative of the l1 norm at 0."""
 
 import functools
 
@@ -9,7 +9,7 @@ import pytest
 from networks import Normalised
 
 import bopt
-from experiments.config import Config
+from experiments.config.options import Objectives
 from experiments.training.step import make_objectives, make_penalties
 
 OPTIONS = [
@@ -21,7 +21,7 @@ OPTIONS = [
 
 @functools.cache
 def variables():
-    """Of the network, with entries that are neither 0 nor 1 on average."""
+    """Return variables whose entries are neither 0 nor 1 on average."""
     image = jnp.zeros((1, 8, 8, 3))
     shapes = jax.eval_shape(Normalised().init, jax.random.key(0), image)
     rng = np.random.default_rng(0)
@@ -43,20 +43,20 @@ def by_numpy(options) -> tuple[float, float]:
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_the_penalties(options):
-    """Of kernels only: not of biases, nor of batch normalisation."""
+    """They are of kernels only: not of biases or batch normalization."""
     params = {"params": variables()["params"]}
-    found = [penalty(params) for penalty in make_penalties(Config(**options))]
+    found = [penalty(params) for penalty in make_penalties(Objectives(**options))]
     assert found == pytest.approx(by_numpy(options), rel=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"split": True, "conv_l2": 0.25}], ids=str)
-def test_the_objectives(options):
+def test_the_objectives():
+    options = {"split": True, "conv_l2": 0.25}
     params = {"params": variables()["params"]}
     stats = jax.tree.map(np.abs, {"batch_stats": variables()["batch_stats"]})
     key = jax.random.key(1)
     images = np.random.default_rng(0).uniform(size=(5, 8, 8, 3)).astype(np.float32)
     labels = np.array([3, 1, 4, 1, 5], np.uint8)
-    loss, complexity = make_objectives(Normalised(), Config(**options))
+    loss, complexity = make_objectives(Normalised(), Objectives(**options))
     value, state = loss(params, stats, images, labels, key)
     logits, expected_state = Normalised().apply(
         params | stats, images, True, mutable=["batch_stats"], rngs={"dropout": key}
@@ -79,7 +79,7 @@ def test_the_objectives(options):
 @pytest.mark.parametrize("where", ["dense", "all"])
 def test_the_derivative_of_the_l1_norm_at_zero(where, at_zero):
     params = {"conv": jnp.zeros((2, 2, 1, 1)), "dense": jnp.array([[0.0, -2.0]])}
-    _, complexity = make_penalties(Config(l1_where=where, l1_at_zero=at_zero))
+    _, complexity = make_penalties(Objectives(l1_where=where, l1_at_zero=at_zero))
     _, jac = bopt.value_and_jac([complexity])(params)
     assert jac["dense"].tolist() == [[[at_zero, -1]]]
     assert set(np.ravel(jac["conv"])) == {at_zero if where == "all" else 0}

@@ -1,0 +1,130 @@
+"""Options of a front: resolving them, and the options of its trainings."""
+
+import dataclasses
+
+import pytest
+
+from experiments.config import (
+    BASELINES,
+    Config,
+    FrontConfig,
+    VggConfig,
+    VggFront,
+    flat,
+    resolve,
+    resolve_front,
+    updated,
+)
+from experiments.errors import ConfigError
+
+FRONTS = [(FrontConfig, Config), (VggFront, VggConfig)]
+SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
+
+
+def resolved(front, dataset: str = "digits", **options):
+    return resolve_front(updated(front(), **options), dataset)
+
+
+@pytest.mark.parametrize(("front", "training"), FRONTS)
+def test_a_front_builds_the_options_of_its_trainings(front, training):
+    config = updated(front(), epochs=3, seed=7, threshold=0.5, devices=2, out="a")
+    own = config.training()
+    assert type(own) is training
+    given = {"epochs": 3, "seed": 7, "threshold": 0.5, "devices": 2, "out": "a"}
+    assert own == updated(training(), optimizer="adam", **given)
+    assert resolve(own, "digits").optimizer.epochs == 3
+
+
+@pytest.mark.parametrize(("front", "training"), FRONTS)
+def test_config_json_holds_all_options_of_a_training_and_of_the_search(front, training):
+    config = resolved(front)
+    keys = (flat(config.training()) | flat(config)).keys()
+    assert keys == flat(training()).keys() | {
+        *("search", "budget", "grid", "smallest", "largest", "levels", "model"),
+        *("corrector_epochs", "final_epochs", "knee", "parallel", "save", "compare"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("front", "dataset", "epochs", "corrector", "final"),
+    [
+        (FrontConfig, "mnist", 10, 2, 30),
+        (FrontConfig, "auto", 10, 2, 30),
+        (FrontConfig, "digits", 33, 7, 100),
+        (VggFront, "cifar10", 41, 9, 125),
+        (VggFront, "digits", 6, 2, 20),
+    ],
+)
+def test_epochs_depend_on_the_dataset(front, dataset, epochs, corrector, final):
+    config = resolved(front, dataset)
+    assert config.optimizer.epochs == epochs
+    assert config.search.corrector_epochs == corrector
+    assert config.search.final_epochs == final
+    given = {"epochs": 11, "corrector_epochs": 0, "final_epochs": 0}
+    config = resolved(front, dataset, **given)
+    assert {name: flat(config)[name] for name in given} == given
+    assert resolved(front, dataset, epochs=11).search.corrector_epochs == 3
+
+
+@pytest.mark.parametrize(("front", "training"), FRONTS)
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop", "sgd", "madam", "mrmsprop"])
+def test_defaults_depend_on_the_optimizer(optimizer, front, training):
+    config = resolved(front, optimizer=optimizer)
+    summed = optimizer in BASELINES
+    assert config.search.grid == ("geometric" if summed else "original")
+    assert config.search.budget == (20 if summed else 26)
+    assert (config.search.smallest, config.search.largest) == front.RANGE
+    alone = updated(training(), optimizer=optimizer, epochs=config.optimizer.epochs)
+    expected = dataclasses.asdict(resolve(alone, "digits").optimizer)
+    assert dataclasses.asdict(config.optimizer) == expected
+    grid = resolved(front, optimizer=optimizer, grid="original", budget=5).search
+    assert (grid.grid, grid.budget) == ("original", 5)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("optimizer", ["adam", "madam"])
+def test_searches_in_units_of_the_objectives_need_their_sum(optimizer, search):
+    options = {"optimizer": optimizer, "search": search}
+    if optimizer == "adam" or search in ("grid", "bisection"):
+        assert resolved(FrontConfig, **options).search.search == search
+        return
+    message = (
+        rf"^--search {search} chooses weights in units of the objectives, but "
+        rf"--optimizer madam applies them to directions\. Choose .* {BASELINES[0]}"
+    )
+    with pytest.raises(ConfigError, match=message):
+        resolved(FrontConfig, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "low"),
+    [
+        ("budget", 2),
+        ("levels", 0),
+        ("corrector_epochs", 0),
+        ("final_epochs", 0),
+        ("parallel", 1),
+    ],
+)
+def test_out_of_range(name, low):
+    option = "--" + name.replace("_", "-")
+    message = rf"^{option} is {low - 1}; expected at least {low}\.$"
+    with pytest.raises(ConfigError, match=message):
+        resolved(FrontConfig, **{name: low - 1})
+    assert flat(resolved(FrontConfig, **{name: low}))[name] == low
+
+
+@pytest.mark.parametrize(
+    ("smallest", "largest"), [(0.0, 0.5), (0.5, 0.5), (0.1, 1.0), (float("nan"), 0.5)]
+)
+def test_the_range_of_weights(smallest, largest):
+    message = r"^--smallest is .* and --largest is .*; expected 0 < SMALLEST < LARGEST"
+    with pytest.raises(ConfigError, match=message):
+        resolved(FrontConfig, smallest=smallest, largest=largest)
+
+
+def test_mistakes_in_the_options_of_a_training_are_found_too():
+    with pytest.raises(ConfigError, match=r"^--batch-size is 0; expected .* least 1"):
+        resolved(FrontConfig, batch_size=0)
+    with pytest.raises(ConfigError, match=r"^--nesterov has no meaning for"):
+        resolved(FrontConfig, nesterov=True)
