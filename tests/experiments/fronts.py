@@ -14,6 +14,8 @@ from experiments.runs.directory import read_front
 
 WORDS = "--dataset digits --no-figures --batch-size 16 --epochs 2 --final-epochs 1"
 PROGRAM = (__file__,)
+# The programs of the session's `trained_front`, which are compiled once.
+SMALL, BUDGET = f"{WORDS} --train-size 64 --parallel 2 --smallest 1e-3", 5
 
 
 def use_small(patch: pytest.MonkeyPatch) -> None:

@@ -46,16 +46,51 @@ SUMMARY = {
 }
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 DENSE, TOTAL = 864, 916  # entries of `Small`
+# The program of the session's `trained_run`, which is compiled once.
+WORDS = "--train-size 160 --epochs 2 --threshold 0.08"
+
+
+class Compiled(logging.Handler):
+    """Names of the programs that JAX lowers."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+
+    def emit(self, record):
+        if (message := record.getMessage()).startswith("Compiling "):
+            self.names.append(message.split()[1])
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run and its output."""
+def logged(tmp_path_factory):
+    """A finished run, its output, and the number of programs compiled by each row."""
     path = tmp_path_factory.mktemp("runs") / "run:x:"  # not an emoji
-    words = "--dataset digits --train-size 300 --epochs 3 --learning-rate 4e-3"
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        assert small(f"{words} --seed 5 --out {path}") == 0
-    return read(path), out.getvalue()
+    compiled, counts, append = Compiled(), [], RunDirectory.append_metrics
+
+    def counting(self, row):
+        counts.append(len(compiled.names))
+        append(self, row)
+
+    logger = logging.getLogger("jax")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        jax.log_compiles(),
+    ):
+        patch.setattr(RunDirectory, "append_metrics", counting)
+        logger.addHandler(compiled)
+        try:
+            assert small(f"--dataset digits {WORDS} --seed 5 --out {path}") == 0
+        finally:
+            logger.removeHandler(compiled)
+    return read(path), out.getvalue(), compiled.names, counts
+
+
+@pytest.fixture(scope="module")
+def finished(logged):
+    """A finished run and its output."""
+    return logged[:2]
 
 
 # Files
@@ -64,20 +99,21 @@ def finished(tmp_path_factory):
 def test_the_keys(finished):
     run, _ = finished
     assert set(run.config) == CONFIG
-    assert [set(row) for row in run.metrics] == [METRICS] * 4
+    assert [set(row) for row in run.metrics] == [METRICS] * 3
     assert set(run.summary) == SUMMARY
 
 
 def test_the_config(finished):
     config = finished[0].config
     assert config["experiment"] == "small"
-    resolved = {"weigh_by": "directions", "decay": 0.0, "epochs": 3, "momentum": None}
-    assert config == config | resolved | {"l1": None, "weights": None}
-    given = {"learning_rate": 4e-3, "train_size": 300, "seed": 5, "dataset": "digits"}
+    resolved = {"weigh_by": "directions", "decay": 0.0, "momentum": None}
+    resolved |= {"l1": None, "weights": None, "learning_rate": 1e-3}
+    assert config == config | resolved
+    given = {"epochs": 2, "train_size": 160, "seed": 5, "dataset": "digits"}
     assert config == config | given
     assert config["dataset_found"] == "digits"
     assert config["data_source"] == "scikit-learn's handwritten digits"
-    assert config["sizes"] == {"train": 300, "validation": 143, "test": 360}
+    assert config["sizes"] == {"train": 160, "validation": 143, "test": 360}
     assert config["versions"]["jax"] == jax.__version__
     assert set(config["versions"]) >= {"python", "bopt-jax", "jaxlib", "flax", "optax"}
     assert set(config["device"]) == {
@@ -100,7 +136,7 @@ def test_the_first_row_is_before_training(finished):
 def test_the_rows_are_consistent(finished):
     run, _ = finished
     for epoch, row in enumerate(run.metrics):
-        assert (row["epoch"], row["step"]) == (epoch, epoch * (300 // 32))
+        assert (row["epoch"], row["step"]) == (epoch, epoch * (160 // 32))
         left = sum(row["nonzeros"].values())
         assert row["dense_sparsity"] == pytest.approx(1 - left / DENSE, abs=1e-12)
         zeros = row["total_sparsity"] * TOTAL  # of biases and convolutions, too
@@ -108,8 +144,8 @@ def test_the_rows_are_consistent(finished):
         if epoch:
             assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)
             # That of the last step, hence of epoch - 1 where epochs count from 0.
-            fall = 1 / (1 + math.exp(-(epoch - 1 - 0.75 * 3) / (0.075 * 3)))
-            expected = 4e-3 * (1 - 0.9 * fall if epoch > 1 else 1)
+            fall = 1 / (1 + math.exp(-(epoch - 1 - 0.75 * 2) / (0.075 * 2)))
+            expected = 1e-3 * (1 - 0.9 * fall if epoch > 1 else 1)
             assert row["learning_rate"] == pytest.approx(expected, rel=1e-5)
     seconds = [row["seconds"] for row in run.metrics]
     assert seconds == sorted(seconds)
@@ -122,7 +158,7 @@ def test_the_summary_is_that_of_the_last_row(finished):
     run, _ = finished
     summary, last = run.summary, run.metrics[-1]
     assert summary["finished"] is True
-    assert (summary["epochs"], summary["steps"]) == (3, 27)
+    assert (summary["epochs"], summary["steps"]) == (2, 10)
     assert (summary["dataset"], summary["optimizer"]) == ("digits", "madam")
     assert summary["data_source"] == run.config["data_source"]
     for key in ("l1", "dense_sparsity", "total_sparsity", *SCORES & SUMMARY):
@@ -157,7 +193,7 @@ def test_nothing_else_is_written(finished):
     scores = {r["step"]: r["validation_accuracy"] for r in run.metrics}
     best = max(scores, key=lambda step: (scores[step], step))
     steps = {int(path.name) for path in (run.path / "checkpoints").iterdir()}
-    assert steps == {18, 27, best}
+    assert steps == {5, 10, best}
     assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
 
 
@@ -171,8 +207,8 @@ def test_without_a_terminal_one_line_per_epoch_and_the_table(finished):
         "Training on scikit-learn's handwritten digits.",
         "Compiling.",
     ]
-    for epoch, (line, row) in enumerate(zip(lines[2:6], run.metrics, strict=True)):
-        assert line.startswith(f"epoch {epoch}/3 ")
+    for epoch, (line, row) in enumerate(zip(lines[2:5], run.metrics, strict=True)):
+        assert line.startswith(f"epoch {epoch}/2 ")
         assert f"accuracy {100 * row['validation_accuracy']:.1f} %" in line
         left = sum(row["nonzeros"].values())
         assert f"{left:,} of {DENSE:,}" in line
@@ -180,8 +216,8 @@ def test_without_a_terminal_one_line_per_epoch_and_the_table(finished):
             chosen = " ".join(f"{weight:.2g}" for weight in row["weights"])
             assert f"weights {chosen} " in line
             assert re.search(r" [\d,]+ steps/s  left \d+:\d\d$", line)
-    table = "\n".join(lines[6:])
-    assert "madam on handwritten digits (scikit-learn), 3 epochs" in table
+    table = "\n".join(lines[5:])
+    assert "madam on handwritten digits (scikit-learn), 2 epochs" in table
     summary, last = run.summary, run.metrics[-1]
     layers = last["nonzeros"].items()
     for label, value in {
@@ -195,25 +231,11 @@ def test_without_a_terminal_one_line_per_epoch_and_the_table(finished):
     assert "\x1b" not in out
 
 
-def test_compiled_once_per_run(tmp_path, caplog, monkeypatch):
+def test_compiled_once_per_run(logged):
     """The steps and the evaluation are compiled once; after epoch 1, nothing is."""
-    counts, append = [], RunDirectory.append_metrics
-
-    def compiled():
-        # Logged at lowering; compilation itself happens in other threads.
-        return [m for m in caplog.messages if m.startswith("Compiling ")]
-
-    def counting(self, row):
-        counts.append(len(compiled()))
-        append(self, row)
-
-    monkeypatch.setattr(RunDirectory, "append_metrics", counting)
-    words = f"--dataset digits --train-size 96 --epochs 4 --out {tmp_path / 'run'}"
-    with jax.log_compiles(), caplog.at_level(logging.WARNING, "jax"):
-        assert small(f"{words} --no-figures") == 0
-    assert sum("jit(steps)" in message for message in compiled()) == 1
-    assert sum("jit(evaluate)" in message for message in compiled()) == 1
-    assert counts[1] == counts[2] == counts[3] == counts[4] > 0
+    _, _, names, counts = logged
+    assert names.count("jit(steps)") == names.count("jit(evaluate)") == 1
+    assert counts[1] == counts[2] > 0
 
 
 # The programs
@@ -253,7 +275,7 @@ def test_the_version(name, monkeypatch, capsys):
 def test_a_second_run_in_the_same_folder_is_refused(finished, capsys):
     path = finished[0].path
     before = (path / "config.json").read_bytes()
-    assert small(f"--dataset digits --train-size 96 --out {path}") == 1
+    assert small(f"--dataset digits {WORDS} --out {path}") == 1
     assert "already holds a run" in capsys.readouterr().err
     assert (path / "config.json").read_bytes() == before
 
@@ -263,7 +285,7 @@ def test_auto_without_network_announces_the_digits(
 ):
     """Cause: the folder's name was taken for markup, and its end raised an error."""
     monkeypatch.chdir(tmp_path)
-    words = "--train-size 96 --epochs 4 --no-figures --data-dir [/b]:x:"
+    words = f"{WORDS} --no-figures --data-dir [/b]:x:"
     assert small(words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(

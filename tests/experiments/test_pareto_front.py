@@ -6,31 +6,17 @@ import math
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from fronts import WORDS, table, trace, use_small
+from fronts import SMALL, WORDS, table, trace, use_small
 
 from bopt.fronts import Front
 from experiments.runs.directory import read, read_front
 
 SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-SMALL = f"{WORDS} --train-size 64 --parallel 2"  # one program for most of these tests
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     use_small(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run, with figures."""
-    path = tmp_path_factory.mktemp("front") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        use_small(patch)
-        published = path.with_name("published.csv")
-        published.write_text("test_accuracy,nonzero_dense\n0.5,300\n")
-        words = SMALL.replace("--no-figures", f"--compare {published}")
-        assert trace(f"{words} --budget 5 --smallest 1e-3 --out {path}") == 0
-    return path
 
 
 def check_networks(path, save: str) -> None:
@@ -54,21 +40,25 @@ def check_networks(path, save: str) -> None:
         assert left == point.nonzero_dense
 
 
-def test_the_files_of_a_run(done):
-    names = {str(p.relative_to(done)) for p in done.rglob("*.*") if p.is_file()}
+def test_the_files_of_a_run(trained_front):
+    names = {
+        str(p.relative_to(trained_front))
+        for p in trained_front.rglob("*.*")
+        if p.is_file()
+    }
     assert {"config.json", "front.csv", "front.json", "metrics.jsonl"} <= names
     assert {"summary.json", "compare.csv", "figures/front.png"} <= names
     assert {f"figures/{n}.png" for n in ("levels", "accuracy", "nonzeros")} <= names
     assert not [name for name in names if "partial" in name]
-    front = read_front(done)
-    assert front == Front.from_json((done / "front.json").read_text())
+    front = read_front(trained_front)
+    assert front == Front.from_json((trained_front / "front.json").read_text())
     assert [point.name for point in front] == [f"0-{n}.0" for n in range(1, 6)]
     assert {point.epochs for point in front} == {2}
-    check_networks(done, "knee")
+    check_networks(trained_front, "knee")
 
 
-def test_the_summary_agrees_with_the_front(done):
-    front, summary = read_front(done), read(done).summary
+def test_the_summary_agrees_with_the_front(trained_front):
+    front, summary = read_front(trained_front), read(trained_front).summary
     assert summary["finished"] is True
     assert summary["search"] == "grid"
     assert summary["points"] == 5
@@ -86,10 +76,12 @@ def test_the_summary_agrees_with_the_front(done):
     assert summary["hypervolume"] == pytest.approx(area / (error * share))
 
 
-def test_the_knee_is_trained_again(done):
-    run = read(done)
+def test_the_knee_is_trained_again(trained_front):
+    run = read(trained_front)
     assert [row["epoch"] for row in run.metrics] == [0, 1]  # --final-epochs 1
-    knee = next(p for p in read_front(done) if p.name == run.summary["knees"]["chord"])
+    knee = next(
+        p for p in read_front(trained_front) if p.name == run.summary["knees"]["chord"]
+    )
     final = run.summary["final"]
     assert final["weights"] == list(knee.weights)
     assert final["nonzero_dense"] == run.summary["nonzero_dense"]
@@ -97,7 +89,7 @@ def test_the_knee_is_trained_again(done):
     assert final["objectives"][1] == pytest.approx(run.summary["l1"], rel=1e-6)
     better = [
         p
-        for p in read_front(done)
+        for p in read_front(trained_front)
         if all(np.less_equal(p.objectives, final["objectives"]))
     ]
     assert final["nondominated"] is not bool(better)
@@ -200,8 +192,8 @@ def test_a_bad_file_to_compare_with_is_found_before_training(tmp_path, capsys):
     assert not path.exists()
 
 
-def test_a_folder_with_a_front_is_refused(done, capsys):
-    assert trace(f"{SMALL} --out {done}") == 1
+def test_a_folder_with_a_front_is_refused(trained_front, capsys):
+    assert trace(f"{SMALL} --out {trained_front}") == 1
     assert "already holds a run" in capsys.readouterr().err
 
 

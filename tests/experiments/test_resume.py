@@ -19,24 +19,17 @@ from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.directory import RunDirectory, read
 from experiments.training.loop import Loop
 
-EPOCHS, STEPS = 4, 3  # STEPS per epoch
-WORDS = f"--dataset digits --train-size 96 --epochs {EPOCHS}"
+# The program of the session's `trained_run`, which is compiled once.
+EPOCHS, STEPS = 2, 5  # STEPS per epoch
+WORDS = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08"
 WHOLE = f"{WORDS} --no-figures"
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run, not to be changed."""
-    path = tmp_path_factory.mktemp("done") / "run"
-    assert small(f"{WHOLE} --out {path}") == 0
-    return path
-
-
-@pytest.fixture(scope="module")
-def wholes(done, tmp_path_factory):
+def wholes(trained_run, tmp_path_factory):
     """Program and options -> results of an uninterrupted run."""
-    found = {(small, ""): results(done)}
+    found = {(small, ""): results(trained_run)}
 
     def whole(program, words):
         if (program, words) not in found:
@@ -50,9 +43,9 @@ def wholes(done, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run that a signal stopped after 8 steps, not to be changed."""
+    """A run that a signal stopped after 7 steps, not to be changed."""
     path = tmp_path_factory.mktemp("stopped") / "run"
-    with stopping(8):
+    with stopping(7):
         assert small(f"{WHOLE} --out {path}") == 143
     return path
 
@@ -84,7 +77,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(program, words, tmp_path, w
     the last step of all."""
     path = tmp_path / "run"
     given, steps = f"{WHOLE} {words} --out {path}", []
-    for stop in (2, 1, 1, 8):
+    for stop in (2, 3, 1, 1, 3):
         with stopping(stop) as progress:
             # The last signal comes with the last step: nothing is left to stop.
             expected = 143 if len(steps) + stop < EPOCHS * STEPS else 0
@@ -123,7 +116,7 @@ def test_rows_without_their_checkpoint_are_written_again(words, tmp_path, wholes
     """Killed between the two, the row would be there twice."""
     path = tmp_path / "run"
     given = f"{WHOLE} {words} --out {path}"
-    for rows, call in ((1, 1), (3, 3)):  # epoch 0 is a row, too
+    for rows, call in ((1, 1), (2, 2)):  # epoch 0 is a row, too
         with killed(Checkpoints, "save", call):
             small(given)
         assert len(read(path).metrics) == rows
@@ -205,20 +198,23 @@ def test_a_damaged_checkpoint_costs_an_epoch(begun, capsys, wholes):
     with stopping(None) as progress:
         assert small(f"--resume {begun}") == 0
     out = capsys.readouterr().out
-    assert "/8 is damaged: " in out
-    assert "Using the checkpoint before, of step 6." in out
-    assert [p.step for p in progress] == [1, 2, 3] * 2
+    assert "/7 is damaged: " in out
+    assert "Using the checkpoint before, of step 5." in out
+    assert [p.step for p in progress] == [1, 2, 3, 4, 5]
     assert results(begun) == wholes(small, "")
 
 
 # Refusals
 
 
-def test_a_finished_run_is_left_alone(done, capsys):
-    before = snapshot(done)
-    assert small(f"--resume {done}") == 0
-    assert capsys.readouterr().out == f"{done} is finished: nothing is left to do.\n"
-    assert snapshot(done) == before
+def test_a_finished_run_is_left_alone(trained_run, capsys):
+    before = snapshot(trained_run)
+    assert small(f"--resume {trained_run}") == 0
+    assert (
+        capsys.readouterr().out
+        == f"{trained_run} is finished: nothing is left to do.\n"
+    )
+    assert snapshot(trained_run) == before
 
 
 def test_options_that_would_change_the_result(stopped, capsys):
@@ -234,17 +230,17 @@ def test_options_that_would_change_the_result(stopped, capsys):
     assert snapshot(stopped) == before
 
 
-def test_a_folder_without_a_run_of_this_program(done, tmp_path, capsys):
+def test_a_folder_without_a_run_of_this_program(trained_run, tmp_path, capsys):
     expected = "expected a run of python -m experiments."
     assert small(f"--resume {tmp_path}") == 1
     assert capsys.readouterr().err == (
         f"error: {tmp_path} cannot be resumed: it has no config.json; {expected}small. "
         "Check the path, or start a new run with --out.\n"
     )
-    assert normalised(f"--resume {done}") == 1
+    assert normalised(f"--resume {trained_run}") == 1
     assert capsys.readouterr().err == (
-        f"error: {done} cannot be resumed: it is a run of small; {expected}normalised. "
-        "Start the right program.\n"
+        f"error: {trained_run} cannot be resumed: it is a run of small; "
+        f"{expected}normalised. Start the right program.\n"
     )
     assert not list(tmp_path.iterdir())
 

@@ -1,9 +1,9 @@
 """Fronts that are stopped, and end with the same bits once they are resumed."""
 
 import pytest
-from fronts import WORDS, table, trace, use_small
+from fronts import BUDGET, SMALL, table, trace, use_small
 from matplotlib.figure import Figure
-from resuming import arrays, killed, newest, results, stopping
+from resuming import arrays, killed, newest, results, snapshot, stopping
 
 from bopt.fronts import Front
 from experiments import figures, pareto_front
@@ -13,24 +13,12 @@ from experiments.runs.directory import RunDirectory, read_front, read_json
 from experiments.training import search
 from experiments.training.trainer import Trainer
 
-BUDGET = 4
-FRONT = f"{WORDS} --train-size 64 --parallel 2 --budget {BUDGET} --smallest 1e-3"
+FRONT = f"{SMALL} --budget {BUDGET}"
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     use_small(monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """A finished front with a final training, not to be changed."""
-    path = tmp_path_factory.mktemp("front") / "whole"
-    with pytest.MonkeyPatch.context() as patch:
-        use_small(patch)
-        assert trace(f"{FRONT} --out {path}") == 0
-    assert read_json(path / "summary.json")["final"]
-    return path
 
 
 @pytest.fixture
@@ -60,26 +48,26 @@ def front_results(path):
     )
 
 
-def test_stopped_by_signals_nothing_is_trained_twice(whole, tmp_path, trained):
+def test_stopped_by_signals_nothing_is_trained_twice(trained_front, tmp_path, trained):
     """In a batch; with the last step of the next; and in the final training."""
     path, steps = tmp_path / "run", []
     given = f"{FRONT} --out {path}"
-    # 2 batches of 2 epochs of 4 steps; the final training has one epoch.
-    for stop in (3, 13, 2, None):
+    # 3 batches of 2 epochs of 4 steps; the final training has one epoch.
+    for stop in (3, 5, 18, None):
         with stopping(stop) as progress:
             assert trace(given) == (143 if stop else 0)
         steps += progress
         given = f"--resume {path}"
     assert [(p.epoch, p.step) for p in steps] == [
-        (epoch + 1, step + 1) for epoch in (0, 1, 0, 1, 0) for step in range(4)
+        (epoch + 1, step + 1) for epoch in (0, 1, 0, 1, 0, 1, 0) for step in range(4)
     ]
-    assert front_results(path) == front_results(whole)
+    assert front_results(path) == front_results(trained_front)
     # A batch is started anew where it is resumed; then its checkpoint is loaded.
-    assert trained == [2, 2, 2, 2]
+    assert trained == [2, 2, 2, 1]
 
 
 @pytest.mark.slow
-def test_finished_is_the_last_write(whole, tmp_path):
+def test_finished_is_the_last_write(trained_front, tmp_path):
     """Killed anywhere, --resume makes everything that is missing."""
 
     def is_point(_, __, name="model"):
@@ -104,7 +92,7 @@ def test_finished_is_the_last_write(whole, tmp_path):
         (RunDirectory, "save_model", 2, is_point),  # between its networks
         (RunDirectory, "append_points", 1),  # after them
         (directories.os, "replace", 1, is_json),  # between front.csv and front.json
-        (directories.os, "replace", 2, is_json),  # likewise, of the last batch
+        (directories.os, "replace", 3, is_json),  # likewise, of the last batch
         (pareto_front, "_keep_networks", 1),  # after the search
         (search, "remove", 1),  # while resuming after it
         (Checkpoints, "save", 1, is_final),  # after the first row
@@ -120,7 +108,7 @@ def test_finished_is_the_last_write(whole, tmp_path):
         assert read_json(path / "summary.json").get("finished") is not True
     assert trace(given) == 0
     assert read_json(path / "summary.json")["finished"] is True
-    assert front_results(path) == front_results(whole)
+    assert front_results(path) == front_results(trained_front)
     assert {file.name for file in (path / "figures").iterdir()} >= {
         *("front.png", "levels.png", "accuracy.png", "nonzeros.png")
     }
@@ -129,7 +117,7 @@ def test_finished_is_the_last_write(whole, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("searching", ["dichotomic", "grid", "continuation"])
 def test_killed_anywhere_in_a_search(searching, tmp_path, trained):
-    words = f"{FRONT} --search {searching} --budget 5 --final-epochs 0"
+    words = f"{FRONT} --search {searching} --final-epochs 0"
     assert trace(f"{words} --out {tmp_path / 'whole'}") == 0
     whole, batches = table(tmp_path / "whole"), len(trained)
     for call in (1, 2, batches):
@@ -146,7 +134,7 @@ def test_killed_anywhere_in_a_search(searching, tmp_path, trained):
 
 @pytest.mark.slow  # whole batches
 def test_a_continuation_that_stops_in_the_middle_of_a_batch(tmp_path):
-    words = f"{FRONT} --budget 5 --search continuation --corrector-epochs 2 --save all"
+    words = f"{FRONT} --search continuation --corrector-epochs 2 --save all"
     whole, path, steps = tmp_path / "whole", tmp_path / "run", []
     with stopping(None) as expected:
         assert trace(f"{words} --out {whole}") == 0
@@ -166,11 +154,12 @@ def test_a_continuation_that_stops_in_the_middle_of_a_batch(tmp_path):
         assert len(set(map(str, map(arrays, networks)))) == 1
 
 
-def test_a_finished_front_is_left_alone(whole, capsys):
-    before = {file: file.stat().st_mtime_ns for file in whole.rglob("*")}
-    assert trace(f"--resume {whole}") == 0
-    assert capsys.readouterr().out == f"{whole} is finished: nothing is left to do.\n"
-    assert {file: file.stat().st_mtime_ns for file in whole.rglob("*")} == before
+def test_a_finished_front_is_left_alone(trained_front, capsys):
+    before = snapshot(trained_front)
+    assert trace(f"--resume {trained_front}") == 0
+    out = capsys.readouterr().out
+    assert out == f"{trained_front} is finished: nothing is left to do.\n"
+    assert snapshot(trained_front) == before
 
 
 EXPECTED = "expected a run of python -m experiments.pareto_front."
@@ -195,11 +184,11 @@ def test_a_folder_without_a_front(content, message, tmp_path, capsys):
     assert err.startswith(f"error: {message.format(tmp_path)}")
 
 
-def test_a_damaged_table_is_reported(whole, tmp_path, capsys):
+def test_a_damaged_table_is_reported(trained_front, tmp_path, capsys):
     path = tmp_path / "run"
     path.mkdir()
-    (path / "config.json").write_text((whole / "config.json").read_text())
-    header = (whole / "front.csv").read_text().splitlines()[0]
+    (path / "config.json").write_text((trained_front / "config.json").read_text())
+    header = (trained_front / "front.csv").read_text().splitlines()[0]
     (path / "front.csv").write_text(f"{header}\na,b\n")
     assert trace(f"--resume {path}") == 1
     err = capsys.readouterr().err
