@@ -20,6 +20,7 @@ from experiments.config import (
     resolve_front,
 )
 from experiments.paper_runs import PARTS
+from experiments.report_tables import Result
 from experiments.reproduce import Options, arguments
 from experiments.runs.directory import read, read_json
 
@@ -58,6 +59,15 @@ def test_the_options_of_each_run(name, smoke):
         if not smoke:
             epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "normalize": 10}
             assert found["epochs"] == epochs[name]
+
+
+@pytest.mark.parametrize("name", [name for name in PARTS if name != "fronts"])
+def test_the_page_distinguishes_the_runs_of_a_part(name):
+    descriptions = {
+        Result(run, Path(run), options_of(name, run, Options("all")), {}).description
+        for run in PARTS[name].runs
+    }
+    assert len(descriptions) == len(PARTS[name].runs)
 
 
 def test_options_of_all_runs():
