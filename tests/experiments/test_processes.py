@@ -87,7 +87,7 @@ def test_two_processes_are_as_good_as_one(tmp_path):
     first, second = finish_all(start_all(2, f"{WORDS} --epochs 2 --out {two}"))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert first[1].count("Training on") == first[1].count("Written to") == 1
-    assert second[1] == ""
+    assert "Training on" not in second[1] and "Written to" not in second[1]
     assert_close(rows(two), rows(one))
     assert {p.name for p in two.iterdir()} == {p.name for p in one.iterdir()}
 
@@ -111,7 +111,7 @@ def test_a_front_in_two_processes(tmp_path):
     alone(f"{words} {one}", FRONT)
     first, second = finish_all(start_all(2, f"{words} {two}", FRONT))
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
-    assert first[1].count("Written to") == 1 and second[1] == ""
+    assert first[1].count("Written to") == 1 and "Written to" not in second[1]
     points, expected = (
         [untimed(point._asdict()) for point in read_front(path)] for path in (two, one)
     )
