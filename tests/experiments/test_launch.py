@@ -1,7 +1,7 @@
 """Whole runs in this process: files, output, options, refusals."""
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import logging
 import math

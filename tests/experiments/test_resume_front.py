@@ -1,5 +1,7 @@
 """Fronts that are stopped, and end with the same bits once they are resumed."""
 
+from typing import Any
+
 import pytest
 from fronts import BUDGET, SMALL, table, trace, use_small
 from matplotlib.figure import Figure
@@ -87,7 +89,7 @@ def test_finished_is_the_last_write(trained_front, tmp_path):
 
     path = tmp_path / "run"
     given = FRONT.replace("--no-figures", f"--out {path}")
-    for place in (
+    places: list[tuple[Any, ...]] = [
         (RunDirectory, "save_model", 1, is_point),  # after the first batch
         (RunDirectory, "save_model", 2, is_point),  # between its networks
         (RunDirectory, "append_points", 1),  # after them
@@ -101,7 +103,8 @@ def test_finished_is_the_last_write(trained_front, tmp_path):
         (figures, "draw", 1),  # after model/
         (Figure, "savefig", 2),  # between two figures
         (RunDirectory, "write_summary", 1, is_finished),  # after the figures
-    ):
+    ]
+    for place in places:
         with killed(*place):
             trace(given)
         given = f"--resume {path}"
