@@ -99,7 +99,7 @@ def test_compiled_programs_are_kept_for_the_user(finished, cache, tmp_path):
     empty = tmp_path / "empty"
     run_as_user(LENET, words, empty, JAX_COMPILATION_CACHE_DIR=str(own))
     assert compiled(own) == there  # the steps and the evaluation are not compiled again
-    assert not empty.exists()
+    assert not (empty / "bopt").exists()
     seconds = read(tmp_path / "run").summary["seconds_compile"]
     assert seconds < finished[0].summary["seconds_compile"]
 
@@ -107,7 +107,7 @@ def test_compiled_programs_are_kept_for_the_user(finished, cache, tmp_path):
 def test_nothing_is_kept_without_compilation_cache(tmp_path):
     words = f"--dataset digits --train-size 64 --epochs 1 --out {tmp_path / 'run'}"
     run_as_user(SMALL, f"{words} --no-figures --no-compilation-cache", tmp_path / "no")
-    assert not (tmp_path / "no").exists()
+    assert not (tmp_path / "no" / "bopt").exists()
 
 
 def test_the_results(finished):
