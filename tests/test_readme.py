@@ -162,7 +162,8 @@ def test_commands_run(tmp_path):
         )
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
         ran.append(words[0])
-    assert {f"experiments.{name}" for name in OPTIONS} == set(ran)
+    expected = ("mnist_lenet", "pareto_front", "figures", "reproduce", "report")
+    assert {f"experiments.{name}" for name in expected} <= set(ran)
 
 
 # Numbers, links and addresses
