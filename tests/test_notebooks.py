@@ -1,7 +1,7 @@
-"""The notebooks: in step with their texts, with clean outputs, and executed.
+"""The notebooks: equal to their texts, with clean outputs, and executed.
 
-A notebook is edited as its text, `colab/NAME.py`; how the notebook is made of it and
-executed is in `colab/README.md`.
+A notebook is edited as its text, `colab/NAME.py`; `colab/README.md` describes how the
+notebook is made from it and executed.
 """
 
 import os
@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import jupytext
-import matplotlib.font_manager  # noqa: F401  # builds its cache, which it says on stderr
+import matplotlib.font_manager  # noqa: F401  # builds its cache, and reports it on stderr
 import nbformat
 import pytest
 import traitlets
@@ -29,7 +29,7 @@ every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 
 class Kernel(AsyncKernelManager):
-    """This interpreter's kernel, whichever others are installed."""
+    """Kernel of this interpreter, whichever others are installed."""
 
     @traitlets.default("kernel_spec_manager")
     def _kernel_spec_manager(self):
@@ -53,7 +53,7 @@ def pictures(notebook):
 
 
 def texts(output):
-    """What is to be read in an output, as plain text and as HTML."""
+    """Return the texts of an output, plain and HTML."""
     if output.output_type == "stream":
         return [output.text]
     if output.output_type == "error":
@@ -62,7 +62,7 @@ def texts(output):
 
 
 def complaints(notebook):
-    """Errors, and whatever is on stderr, where warnings are."""
+    """Return errors, and everything on stderr, where warnings are."""
     return [
         text
         for output in outputs(notebook)
@@ -71,14 +71,14 @@ def complaints(notebook):
     ]
 
 
-def test_all_are_there_each_with_its_text():
+def test_each_notebook_has_its_text():
     stems = {path.stem for path in NOTEBOOKS}
     assert stems == {path.stem for path in COLAB.glob("*.py")}
     assert stems >= {"quickstart", "pareto_front", "compose"}
 
 
 @every_notebook
-def test_text_and_notebook_are_in_step(path):
+def test_text_and_notebook_are_equal(path):
     text = jupytext.read(path.with_suffix(".py"), fmt="py:percent")
     cells = [
         [(cell.cell_type, cell.source) for cell in notebook.cells]
@@ -108,7 +108,7 @@ def test_kept_outputs_are_those_of_one_run_without_complaints(path):
 
 @every_notebook
 def test_kept_outputs_are_neutral(path):
-    """No paths of the machine they were made on, and no traces of progress bars."""
+    """No paths of the machine they were made on, no traces of progress bars."""
     for output in outputs(read(path)):
         for text in texts(output):
             assert not re.search(r"(?<![\w<./])(/|~/|[A-Z]:\\)\w", text), text
@@ -148,20 +148,13 @@ def test_this_version_is_installed_and_only_where_it_is_missing(path):
     assert {name.strip(",") for name in extras} <= set(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["compose"]  # the quickest
-    + [
-        pytest.param(path.stem, marks=pytest.mark.slow)
-        for path in NOTEBOOKS
-        if path.stem != "compose"
-    ],
-)
-def test_it_runs(name, tmp_path, monkeypatch):
+@pytest.mark.slow
+@every_notebook
+def test_it_runs(path, tmp_path, monkeypatch):
     """With short settings, from the first cell to the last, and nothing on stderr."""
     for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    notebook = jupytext.read(COLAB / f"{name}.py", fmt="py:percent")
+    notebook = jupytext.read(path.with_suffix(".py"), fmt="py:percent")
     kernel = Kernel(kernel_name="python3").kernel_spec
     assert kernel and kernel.argv[0] == sys.executable
     client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=300)
@@ -173,5 +166,4 @@ def test_it_runs(name, tmp_path, monkeypatch):
     client.execute(env=environment, cwd=str(tmp_path))
     assert all(cell.execution_count for cell in code_cells(notebook))
     assert not complaints(notebook)
-    kept = read(COLAB / f"{name}.ipynb")
-    assert sum(pictures(notebook)) == sum(pictures(kept))
+    assert sum(pictures(notebook)) == sum(pictures(read(path)))

@@ -39,6 +39,21 @@ def copied_run(trained_run, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def trained_front(tmp_path_factory) -> Path:
+    """A finished front of the small network, with a final training and figures."""
+    from fronts import BUDGET, SMALL, trace, use_small
+
+    path = tmp_path_factory.mktemp("front") / "run"
+    published = path.with_name("published.csv")
+    published.write_text("test_accuracy,nonzero_dense\n0.5,300\n")
+    words = SMALL.replace("--no-figures", f"--compare {published}")
+    with pytest.MonkeyPatch.context() as patch:
+        use_small(patch)
+        assert trace(f"{words} --budget {BUDGET} --out {path}") == 0
+    return path
+
+
+@pytest.fixture(scope="session")
 def mnist_dir() -> Path:
     """The folder with MNIST's four original files, beside the repository."""
     folder = SHARED / "mnist"

@@ -1,45 +1,38 @@
-"""Runs pareto_front for the tests, with a network that compiles in no time.
+"""The program pareto_front for the tests, with a network that compiles fast.
 
-Run as a program, this is pareto_front with that network.
+Run as a program, it is pareto_front with that network.
 """
 
 import sys
 from pathlib import Path
 
+import pytest
 from networks import Small
 
 from experiments import pareto_front
-from experiments.devices import use_all_cores
-from experiments.front_options import LenetFront
 from experiments.runs.directory import read_front
 
 WORDS = "--dataset digits --no-figures --batch-size 16 --epochs 2 --final-epochs 1"
 PROGRAM = (__file__,)
+# The programs of the session's `trained_front`, which are compiled once.
+SMALL, BUDGET = f"{WORDS} --train-size 64 --parallel 2 --smallest 1e-3", 5
 
 
-def use_small(monkeypatch=None) -> None:
-    """Makes LeNet-5 the small network."""
-
-    def module(self, method="auto"):
-        return Small()
-
-    if monkeypatch is None:
-        LenetFront.module = module
-    else:
-        monkeypatch.setattr(LenetFront, "module", module)
+def use_small(patch: pytest.MonkeyPatch) -> None:
+    """Replace LeNet-5 by the small network."""
+    patch.setattr(pareto_front, "network", lambda *_: Small())
 
 
 def trace(words: str) -> int:
-    """Runs the program in this process; returns the exit code."""
+    """Run the program in this process; return the exit code."""
     return pareto_front.main(words.split())
 
 
 def table(path: Path) -> str:
-    """The front, without what no two runs have in common."""
+    """Return the points of a front, without times."""
     return "\n".join(repr(point._replace(seconds=None)) for point in read_front(path))
 
 
 if __name__ == "__main__":
-    use_small()
-    use_all_cores()
+    use_small(pytest.MonkeyPatch())
     sys.exit(pareto_front.main())

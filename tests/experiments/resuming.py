@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,33 @@ def stopping(step: int | None, number: int = signal.SIGTERM):
         patch.setattr(trainer_module, "CHUNK_SECONDS", 0)
         patch.setattr(Trainer, "epoch", stopped)
         yield done
+
+
+class Killed(BaseException):
+    """Nothing catches it, as nothing catches kill -9."""
+
+
+@contextlib.contextmanager
+def killed(
+    owner: Any, name: str, call: int = 1, when: Callable[..., Any] | None = None
+):
+    """Stop the block as a kill does, just before a call of a function.
+
+    Args:
+      owner: module or class of the function.
+      name: its name.
+      call: number of the call, from 1.
+      when: arguments to whether a call counts; default: all count.
+    """
+    function, calls = getattr(owner, name), []
+
+    def stopped(*args, **kwargs):
+        if when is None or when(*args, **kwargs):
+            calls.append(name)
+            if len(calls) == call:
+                raise Killed
+        return function(*args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(owner, name, stopped)
+        yield

@@ -1,7 +1,6 @@
-"""Whole runs with the options of cifar_vgg, most of them of a small network."""
+"""Whole runs with the options of cifar_vgg, most of them with a small network."""
 
 import contextlib
-import dataclasses
 import io
 import re
 from typing import Any
@@ -16,10 +15,12 @@ from programs import VGG, finish, normalised, start
 
 from bopt import models
 from experiments import data
-from experiments.cifar_vgg import VggConfig
+from experiments.config import VggConfig, flat
 from experiments.launch import main
 from experiments.runs.directory import read
 from experiments.training.images import moments, scaled
+
+pytestmark = pytest.mark.slow  # a program of their own; options: test_config_vgg
 
 CHECKPOINTS = {"checkpoints", ".lock"}
 FILES = {"config.json", "metrics.jsonl", "summary.json", "model", "figures"}
@@ -46,7 +47,7 @@ def evaluated(network, variables, split: str, train_size: int):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run with all that cifar_vgg adds; what it wrote and what it said."""
+    """A run with everything that cifar_vgg adds, and its output."""
     path = tmp_path_factory.mktemp("runs") / "run"
     words = "--dataset digits --train-size 200 --epochs 3 --learning-rate 4e-3 --split"
     words += " --prune-where all --threshold 0.01 --conv-l2 0.25 --augment"
@@ -57,7 +58,7 @@ def finished(tmp_path_factory):
 
 def test_the_config(finished):
     config = finished[0].config
-    assert set(config) >= {field.name for field in dataclasses.fields(VggConfig)}
+    assert set(config) >= set(flat(VggConfig()))
     given = {"split": True, "prune_where": "all", "augment": True, "conv_l2": 0.25}
     defaults = {"optimizer": "mrmsprop", "weigh_by": "directions", "weights": None}
     assert config == config | given | defaults | {"dtype": "float32", "batch_size": 64}
@@ -89,7 +90,7 @@ def test_both_kinds_of_kernels_are_pruned(finished):
     assert summary["conv_sparsity"] == last["conv_sparsity"]
 
 
-def test_the_first_line_has_the_penalties(finished):
+def test_the_first_row_has_the_penalties(finished):
     first = finished[0].metrics[0]
     image = np.zeros((1, 32, 32, 3), np.float32)
     # It starts from the same parameters whatever the seed.
@@ -119,39 +120,37 @@ def test_the_saved_network_is_the_one_that_was_evaluated(finished):
     assert last["train_accuracy"] > 0.3  # it learns
 
 
-def test_what_is_said_and_drawn(finished):
-    run, said = finished
+def test_output_and_figures(finished):
+    run, out = finished
     last = run.metrics[-1]
-    left = last["nonzeros_conv"]["Conv_0"]
-    assert f" conv {left} ({left / 192:.1%})  " in said
+    conv, dense = last["nonzeros_conv"]["Conv_0"], last["nonzeros"]["Dense_0"]
+    assert f"{dense:,} of 2,560 dense and {conv} " in out
     shown = ", ".join(
         f"{group} {first:.2g} {second:.2g}"
         for group, (first, second) in sorted(last["weights"].items())
     )
-    assert f"  weights {shown}  validation " in said
-    assert re.search(rf"nonzeros, conv +{left} of 192", said)
-    assert "mrmsprop on handwritten digits (scikit-learn), 3 epochs" in said
+    assert f"  weights {shown}  validation " in out
+    assert re.search(rf"nonzeros, conv +{conv} of 192", out)
+    assert "mrmsprop on handwritten digits (scikit-learn), 3 epochs" in out
     assert {path.name for path in run.path.iterdir()} == FILES | CHECKPOINTS
     assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
 
 
-def test_auto_without_network_says_that_it_is_not_cifar10(tfds_root, tmp_path, capsys):
+def test_auto_without_network_announces_the_digits(tfds_root, tmp_path, capsys):
     path, none = str(tmp_path / "run"), str(tmp_path / "none")
     words = f"--train-size 64 --epochs 0 --no-figures --out {path} --data-dir {none}"
     words = f"{words} --conv-l2 0".split()
-    assert main("linear", VggConfig, lambda _: Linear(), words) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(
+    assert main("linear", VggConfig, lambda *_: Linear(), words) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(
         "NOT CIFAR-10! Training on scikit-learn's handwritten digits, because CIFAR-10 "
-        "could not be had (original files: "
     )
     run = read(path)
-    assert "because CIFAR-10 could not be had" in run.summary["data_source"]
+    assert "because CIFAR-10 " in run.summary["data_source"]
     assert run.config["dataset_found"] == "digits"
     assert run.summary["entries_dense"] == 32 * 32 * 3 * 10
 
 
-@pytest.mark.slow
 def test_the_program(tmp_path):
     path = tmp_path / "run"
     words = "--dataset digits --epochs 1 --train-size 128 --augment --dtype bfloat16"

@@ -1,4 +1,4 @@
-"""The front's program: what its run directory holds, and what it refuses."""
+"""The program pareto_front: files of its run directory, and refusals."""
 
 import json
 import math
@@ -6,13 +6,12 @@ import math
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from fronts import WORDS, table, trace, use_small
+from fronts import SMALL, WORDS, table, trace, use_small
 
 from bopt.fronts import Front
 from experiments.runs.directory import read, read_front
 
 SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-SMALL = f"{WORDS} --train-size 64"
 
 
 @pytest.fixture(autouse=True)
@@ -20,33 +19,46 @@ def small(monkeypatch):
     use_small(monkeypatch)
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run, with figures."""
-    path = tmp_path_factory.mktemp("front") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        use_small(patch)
-        published = path.with_name("published.csv")
-        published.write_text("test_accuracy,nonzero_dense\n0.5,300\n")
-        words = WORDS.replace("--no-figures", f"--compare {published}")
-        assert trace(f"{words} --budget 5 --smallest 1e-3 --out {path}") == 0
-    return path
+def check_networks(path, save: str) -> None:
+    """Check which networks were kept, and that they are those of the points."""
+    front = read_front(path)
+    kept = {
+        "knee": front.knees().values(),
+        "front": {*front.nondominated(), *front.knees().values()},
+        "all": front,
+    }[save]
+    folders = (path / "networks").glob("*") if (path / "networks").exists() else []
+    assert {folder.name for folder in folders} == {point.name for point in kept}
+    for point in kept:
+        with ocp.StandardCheckpointer() as checkpointer:
+            params = checkpointer.restore(path / "networks" / point.name)["params"]
+        left = sum(
+            np.count_nonzero(own["kernel"])
+            for name, own in params.items()
+            if name.startswith("Dense")
+        )
+        assert left == point.nonzero_dense
 
 
-def test_the_files_of_a_run(done):
-    names = {str(p.relative_to(done)) for p in done.rglob("*.*") if p.is_file()}
+def test_the_files_of_a_run(trained_front):
+    names = {
+        str(p.relative_to(trained_front))
+        for p in trained_front.rglob("*.*")
+        if p.is_file()
+    }
     assert {"config.json", "front.csv", "front.json", "metrics.jsonl"} <= names
     assert {"summary.json", "compare.csv", "figures/front.png"} <= names
     assert {f"figures/{n}.png" for n in ("levels", "accuracy", "nonzeros")} <= names
     assert not [name for name in names if "partial" in name]
-    front = read_front(done)
-    assert front == Front.from_json((done / "front.json").read_text())
+    front = read_front(trained_front)
+    assert front == Front.from_json((trained_front / "front.json").read_text())
     assert [point.name for point in front] == [f"0-{n}.0" for n in range(1, 6)]
     assert {point.epochs for point in front} == {2}
+    check_networks(trained_front, "knee")
 
 
-def test_the_summary_agrees_with_the_front(done):
-    front, summary = read_front(done), read(done).summary
+def test_the_summary_agrees_with_the_front(trained_front):
+    front, summary = read_front(trained_front), read(trained_front).summary
     assert summary["finished"] is True
     assert summary["search"] == "grid"
     assert summary["points"] == 5
@@ -64,10 +76,12 @@ def test_the_summary_agrees_with_the_front(done):
     assert summary["hypervolume"] == pytest.approx(area / (error * share))
 
 
-def test_the_knee_is_trained_again(done):
-    run = read(done)
+def test_the_knee_is_trained_again(trained_front):
+    run = read(trained_front)
     assert [row["epoch"] for row in run.metrics] == [0, 1]  # --final-epochs 1
-    knee = next(p for p in read_front(done) if p.name == run.summary["knees"]["chord"])
+    knee = next(
+        p for p in read_front(trained_front) if p.name == run.summary["knees"]["chord"]
+    )
     final = run.summary["final"]
     assert final["weights"] == list(knee.weights)
     assert final["nonzero_dense"] == run.summary["nonzero_dense"]
@@ -75,16 +89,17 @@ def test_the_knee_is_trained_again(done):
     assert final["objectives"][1] == pytest.approx(run.summary["l1"], rel=1e-6)
     better = [
         p
-        for p in read_front(done)
+        for p in read_front(trained_front)
         if all(np.less_equal(p.objectives, final["objectives"]))
     ]
     assert final["nondominated"] is not bool(better)
     assert run.metrics[-1]["weights"] == pytest.approx(knee.weights, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "save"),
-    [("grid", "knee"), ("grid", "front"), *((search, "all") for search in SEARCHES)],
+    [("grid", "front"), *((search, "all") for search in SEARCHES)],
 )
 def test_networks_are_kept(search, save, tmp_path, capsys):
     path = tmp_path / "run"
@@ -92,27 +107,13 @@ def test_networks_are_kept(search, save, tmp_path, capsys):
     assert trace(f"{words} --out {path}") == 0
     front = read_front(path)
     assert len(front) <= 5
-    kept = {
-        "knee": front.knees().values(),
-        "front": {*front.nondominated(), *front.knees().values()},
-        "all": front,
-    }[save]
-    folders = (path / "networks").glob("*") if (path / "networks").exists() else []
-    assert {folder.name for folder in folders} == {point.name for point in kept}
-    for point in kept:
-        with ocp.StandardCheckpointer() as checkpointer:
-            params = checkpointer.restore(path / "networks" / point.name)["params"]
-        left = sum(
-            np.count_nonzero(own["kernel"])
-            for name, own in params.items()
-            if name.startswith("Dense")
-        )
-        assert left == point.nonzero_dense
+    check_networks(path, save)
     assert "No final training: --final-epochs is 0" in capsys.readouterr().out or (
         not front.knees()
     )
 
 
+@pytest.mark.slow
 def test_seeds_are_trained_for_each_weight(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --seeds 2 --seed 7 --budget 3 --out {path}") == 0
@@ -125,7 +126,7 @@ def test_seeds_are_trained_for_each_weight(tmp_path):
     assert front[0].objectives != front[1].objectives  # another order of the images
 
 
-def test_without_a_knee_nothing_is_trained_again(tmp_path, capsys):
+def test_without_a_knee_there_is_no_final_training(tmp_path, capsys):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --budget 2 --out {path}") == 0
     assert "No final training: the front has no chord knee" in capsys.readouterr().out
@@ -133,6 +134,7 @@ def test_without_a_knee_nothing_is_trained_again(tmp_path, capsys):
     assert json.loads((path / "summary.json").read_text())["finished"] is True
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_a_point_of_nans(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --budget 3 --learning-rate 1e38 --out {path}") == 0
@@ -141,9 +143,9 @@ def test_a_training_that_diverges_is_a_point_of_nans(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_number_at_once_changes_nothing(tmp_path):
+def test_the_number_of_networks_at_once_changes_nothing(tmp_path):
     for parallel in (1, 3):
-        words = f"{SMALL} --budget 4 --parallel {parallel}"
+        words = f"{WORDS} --train-size 64 --budget 4 --parallel {parallel}"
         assert trace(f"{words} --out {tmp_path / str(parallel)}") == 0
     assert table(tmp_path / "1") == table(tmp_path / "3")
 
@@ -156,35 +158,42 @@ def test_the_number_at_once_changes_nothing(tmp_path):
         ("--parallel 0", "--parallel is 0; expected at least 1"),
         ("--levels -1", "--levels is -1; expected at least 0"),
         ("--final-epochs -1", "--final-epochs is -1"),
-        ("--smallest 0.1 --largest 0.01", "--smallest is 0.1, --largest 0.01"),
+        ("--smallest 0.1 --largest 0.01", "--smallest is 0.1 and --largest is 0.01;"),
         ("--epochs -1", "--epochs is -1"),
-        ("--search dichotomic --optimizer madam", "--search dichotomic takes its"),
-        ("--search continuation --optimizer mrmsprop", "--search continuation takes"),
+        (
+            "--search dichotomic --optimizer madam",
+            "--search dichotomic chooses weights",
+        ),
+        ("--search continuation --optimizer mrmsprop", "--search continuation chooses"),
+        ("--distributed --processes 2", "Only --processes is given; expected all of"),
+        ("--train-size 64 --batch-size 65", "--batch-size is 65"),
     ],
 )
-def test_what_does_not_fit_is_said(words, message, capsys):
-    assert trace(f"--dataset digits {words}") == 2
-    assert message in capsys.readouterr().err
+def test_options_that_do_not_fit(words, message, tmp_path, capsys):
+    path = tmp_path / "run"
+    assert trace(f"--dataset digits {words} --out {path}") == 2
+    assert capsys.readouterr().err.startswith(f"error: {message}")
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("option", ["--l1 1", "--weights 1 0", "--normalize l2"])
-def test_the_weights_are_the_search_s(option, capsys):
+def test_the_search_chooses_the_weights(option, capsys):
     with pytest.raises(SystemExit, match="2"):
         trace(option)
     assert option.split()[0] in capsys.readouterr().err
 
 
 def test_a_bad_file_to_compare_with_is_found_before_training(tmp_path, capsys):
-    (tmp_path / "bad.csv").write_text("accuracy\n")
-    assert (
-        trace(f"{SMALL} --compare {tmp_path / 'bad.csv'} --out {tmp_path / 'r'}") == 1
-    )
-    assert "bad.csv: Line 1 has no column test_accuracy" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
+    file, path = tmp_path / "bad.csv", tmp_path / "run"
+    file.write_text("accuracy\n")
+    assert trace(f"{SMALL} --compare {file} --out {path}") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and "bad.csv" in err and "test_accuracy" in err
+    assert not path.exists()
 
 
-def test_a_folder_with_a_front_is_refused(done, capsys):
-    assert trace(f"{SMALL} --out {done}") == 1
+def test_a_folder_with_a_front_is_refused(trained_front, capsys):
+    assert trace(f"{SMALL} --out {trained_front}") == 1
     assert "already holds a run" in capsys.readouterr().err
 
 

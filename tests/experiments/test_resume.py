@@ -1,53 +1,62 @@
-"""Runs that are stopped, and go on as if nothing had happened."""
+"""Runs that are stopped, and end with the same bits once they are resumed.
+
+Kills of real processes are in `test_faults`; here an exception that nothing catches
+stands for them, where a kill can hardly hit the place.
+"""
 
 import json
+import shutil
 import signal
+from typing import Any
 
 import pytest
-from fronts import WORDS, table, trace, use_small
+from matplotlib.figure import Figure
 from programs import normalised, small
-from resuming import arrays, newest, results, snapshot, stopping
+from resuming import killed, newest, results, snapshot, stopping
 
+from experiments import figures
 from experiments.runs.checkpoints import Checkpoints
-from experiments.runs.directory import RunDirectory, read, read_front
+from experiments.runs.directory import RunDirectory, read
+from experiments.training.loop import Loop
 
-WHOLE = "--dataset digits --train-size 160 --epochs 3 --no-figures"  # 5 steps an epoch
-SHORT = "--dataset digits --train-size 64 --epochs 1 --no-figures"  # 2 steps
-
-
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A finished run, not to be changed."""
-    path = tmp_path_factory.mktemp("done") / "run"
-    assert small(f"{SHORT} --out {path}") == 0
-    return path
+# The program of the session's `trained_run`, which is compiled once.
+EPOCHS, STEPS = 2, 5  # STEPS per epoch
+WORDS = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08"
+WHOLE = f"{WORDS} --no-figures"
+FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 
 
 @pytest.fixture(scope="module")
-def wholes(tmp_path_factory):
-    """Program and options -> all that an undisturbed run leaves."""
-    found = {}
+def wholes(trained_run, tmp_path_factory):
+    """Program and options -> results of an uninterrupted run."""
+    found = {(small, ""): results(trained_run)}
 
     def whole(program, words):
         if (program, words) not in found:
             path = tmp_path_factory.mktemp("whole")
-            assert program(f"{words} --out {path}") == 0
+            assert program(f"{WHOLE} {words} --out {path}") == 0
             found[program, words] = results(path)
         return found[program, words]
 
     return whole
 
 
-@pytest.fixture
-def begun(tmp_path):
-    """A run that was stopped after its first step."""
-    path = tmp_path / "begun"
-    with stopping(1):
-        assert small(f"{SHORT} --out {path}") == 143
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that a signal stopped after 7 steps, not to be changed."""
+    path = tmp_path_factory.mktemp("stopped") / "run"
+    with stopping(7):
+        assert small(f"{WHOLE} --out {path}") == 143
     return path
 
 
-# However it stops
+@pytest.fixture
+def begun(stopped, tmp_path):
+    """A copy of that run."""
+    return shutil.copytree(stopped, tmp_path / "begun")
+
+
+# Signals
 
 
 @pytest.mark.parametrize(
@@ -63,20 +72,21 @@ def begun(tmp_path):
         ),
     ],
 )
-def test_wherever_it_stops_it_goes_on_the_same(program, words, tmp_path, wholes):
-    """In the middle of an epoch; with its last step; before anything was saved anew;
-    and with the last step of all."""
-    path, words = tmp_path / "run", f"{WHOLE} {words}"
-    given, steps = f"{words} --out {path}", []
-    for stop in (2, 3, 1, 1, 8):
-        with stopping(stop) as done:
+def test_stopped_anywhere_it_ends_with_the_same_bits(program, words, tmp_path, wholes):
+    """In the middle of an epoch; with its last step; before a new checkpoint; and with
+    the last step of all."""
+    path = tmp_path / "run"
+    given, steps = f"{WHOLE} {words} --out {path}", []
+    for stop in (2, 3, 1, 1, 3):
+        with stopping(stop) as progress:
             # The last signal comes with the last step: nothing is left to stop.
-            assert program(given) == (143 if len(steps) + stop < 15 else 0)
-        steps += done
-        assert len(done) == stop
+            expected = 143 if len(steps) + stop < EPOCHS * STEPS else 0
+            assert program(given) == expected
+        steps += progress
+        assert len(progress) == stop
         given = f"--resume {path}"
     assert [(p.epoch, p.step) for p in steps] == [
-        (epoch, step) for epoch in (1, 2, 3) for step in range(1, 6)
+        (epoch + 1, step + 1) for epoch in range(EPOCHS) for step in range(STEPS)
     ]
     assert results(path) == wholes(program, words)
 
@@ -85,119 +95,154 @@ def test_wherever_it_stops_it_goes_on_the_same(program, words, tmp_path, wholes)
     ("number", "code", "name"),
     [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "SIGINT")],
 )
-def test_what_is_said_of_a_signal(number, code, name, tmp_path, capsys):
+def test_the_message_after_a_signal(number, code, name, tmp_path, capsys):
     path = tmp_path / "run"
     with stopping(1, number):
-        assert small(f"{SHORT} --out {path}") == code
+        assert small(f"{WHOLE} --out {path}") == code
     assert capsys.readouterr().err == (
-        f"Stopped by {name}: all that was done is saved. Go on with: python -m "
+        f"Stopped by {name}: everything done is saved. Resume with: python -m "
         f"experiments.small --resume {path}\n"
     )
     assert not read(path).summary["finished"]
 
 
-class Killed(BaseException):
-    """Nothing catches it, as nothing catches kill -9."""
+# Kills
 
 
 @pytest.mark.parametrize(
     "words", ["", pytest.param("--seeds 2", marks=pytest.mark.slow)]
 )
-@pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_line_without_its_checkpoint_is_written_again(call, words, tmp_path, wholes):
-    """Killed between the two: the row would be there twice."""
-    path, save, calls, words = (
-        tmp_path / "run",
-        Checkpoints.save,
-        [],
-        f"{WHOLE} {words}",
-    )
-
-    def killed(self, *args):
-        calls.append(args)
-        if len(calls) == call:
-            raise Killed
-        save(self, *args)
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Checkpoints, "save", killed)
-        small(f"{words} --out {path}")
-    assert len(read(path).metrics) == call  # epoch 0 is a line, too
-    assert small(f"--resume {path}") == 0
+def test_rows_without_their_checkpoint_are_written_again(words, tmp_path, wholes):
+    """Killed between the two, the row would be there twice."""
+    path = tmp_path / "run"
+    given = f"{WHOLE} {words} --out {path}"
+    for rows, call in ((1, 1), (2, 2)):  # epoch 0 is a row, too
+        with killed(Checkpoints, "save", call):
+            small(given)
+        assert len(read(path).metrics) == rows
+        given = f"--resume {path}"
+    assert small(given) == 0
     assert results(path) == wholes(small, words)
 
 
-def test_killed_before_its_first_line(tmp_path, done):
+def test_killed_before_its_first_row(tmp_path, wholes):
     path = tmp_path / "run"
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(RunDirectory, "append_metrics", lambda *_: _raise())
-        small(f"{SHORT} --out {path}")
+    with killed(RunDirectory, "append_metrics"):
+        small(f"{WHOLE} --out {path}")
     assert small(f"--resume {path}") == 0
-    assert results(path) == results(done)
+    assert results(path) == wholes(small, "")
 
 
-def _raise():
-    raise Killed
+@pytest.mark.parametrize(
+    ("words", "seeds"), [("", 1), pytest.param("--seeds 2", 2, marks=pytest.mark.slow)]
+)
+def test_finished_is_the_last_write(words, seeds, tmp_path, wholes, monkeypatch):
+    """Killed anywhere after the last epoch, --resume makes everything that is missing.
 
-
-def test_a_damaged_checkpoint_costs_an_epoch(tmp_path, capsys, wholes):
+    Each place is later than the one before; each resumed run meets the next.
+    """
+    # Pictures without their seconds of drawing.
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.touch())
     path = tmp_path / "run"
-    with stopping(11):
-        assert small(f"{WHOLE} --out {path}") == 143
-    file = newest(path) / "record" / "metadata"
-    file.write_text(file.read_text()[:99])
-    with stopping(None) as done:
-        assert small(f"--resume {path}") == 0
-    assert "11 is damaged: " in (said := capsys.readouterr().out)
-    assert "The one before is used, of step 10." in said
-    assert [progress.step for progress in done] == [1, 2, 3, 4, 5]
-    assert results(path) == wholes(small, f"{WHOLE} ")
+    folders = [path] if seeds == 1 else [path, path / "seed-0", path / "seed-1"]
+    own = folders[-seeds:]
+    given = f"{WORDS} {words} --out {path}"
+    places = [
+        ((Checkpoints, "save", 1 + EPOCHS), 0, 0),  # after the last row
+        ((RunDirectory, "save_model"), 0, 0),  # after the last checkpoint
+        ((RunDirectory, "save_model", seeds), seeds - 1, 0),  # in the midst of models
+        ((figures, "draw"), seeds, 0),  # after the models
+        ((Figure, "savefig", 2), seeds, 1),  # between two figures
+        ((Loop, "finish"), seeds, 4 * len(folders)),  # after the figures
+        (
+            (RunDirectory, "write_summary", len(folders), is_finished),
+            seeds,
+            4 * len(folders),
+        ),  # before the last write
+    ]
+    for place, models, drawn in places:
+        with killed(*place):
+            small(given)
+        given = f"--resume {path}"
+        assert read(path).summary["finished"] is False
+        assert sum((folder / "model").is_dir() for folder in own) == models
+        assert len([*path.rglob("*.png")]) == drawn
+    # As if the kill came while the network was saved and a file was written.
+    shutil.rmtree(own[0] / "model")
+    unfinished = own[0] / "model.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    (unfinished / "d").write_text("half")
+    (path / "summary.partial").write_text("{")
+    assert small(given) == 0
+    assert results(path) == wholes(small, words)
+    assert not [*path.rglob("*.partial")]
+    for folder in folders:
+        assert read(folder).summary["finished"] is True
+        assert {file.name for file in (folder / "figures").iterdir()} == FIGURES
 
 
-# What may be resumed
+def is_finished(directory: RunDirectory, summary: dict[str, Any]) -> bool:
+    """Whether a summary that is to be written marks a run as finished."""
+    return summary["finished"]
 
 
-def test_a_finished_run_is_left_as_it_is(done, capsys):
-    before = snapshot(done)
-    assert small(f"--resume {done}") == 0
-    assert capsys.readouterr().out == f"{done} is finished: nothing is left to do.\n"
-    assert snapshot(done) == before
-
-
-def test_options_that_would_change_the_result(begun, capsys):
-    before = snapshot(begun)
-    words = "--epochs 7 --seed 3 --no-regrow --learning-rate 0.5 --no-figures"
-    assert small(f"--resume {begun} {words}") == 2
-    assert capsys.readouterr().err == (
-        f"error: --resume {begun} goes on with the options stored there, but these "
-        "would change the result: --learning-rate 0.5 (there 0.001), --epochs 7 (there "
-        "1), --regrow False (there True), --seed 3 (there 0). Leave them out, or begin "
-        "a new run (from its parameters: --init-from).\n"
-    )
-    assert snapshot(begun) == before
-
-
-def test_options_that_would_not(tmp_path):
+def test_resumed_without_figures_none_are_made(begun):
     """The same value may be given again; figures and folders do not matter."""
-    path = tmp_path / "run"
-    with stopping(1):
-        words = SHORT.replace("--no-figures", "")
-        assert small(f"{words} --out {path}") == 143
-    words = "--epochs 1 --no-figures --data-dir elsewhere --checkpoint-every 3"
-    assert small(f"--resume {path} {words}") == 0
-    assert read(path).summary["finished"]
-    assert not (path / "figures").exists()
+    words = f"--epochs {EPOCHS} --no-figures --data-dir elsewhere --checkpoint-every 3"
+    assert small(f"--resume {begun} {words}") == 0
+    assert read(begun).summary["finished"]
+    assert not (begun / "figures").exists()
 
 
-def test_what_is_no_run_of_this_program(done, tmp_path, capsys):
-    there = "holds no run of python -m experiments"
+def test_a_damaged_checkpoint_costs_an_epoch(begun, capsys, wholes):
+    file = newest(begun) / "record" / "metadata"
+    file.write_text(file.read_text()[:99])
+    with stopping(None) as progress:
+        assert small(f"--resume {begun}") == 0
+    out = capsys.readouterr().out
+    assert "/7 is damaged: " in out
+    assert "Using the checkpoint before, of step 5." in out
+    assert [p.step for p in progress] == [1, 2, 3, 4, 5]
+    assert results(begun) == wholes(small, "")
+
+
+# Refusals
+
+
+def test_a_finished_run_is_left_alone(trained_run, capsys):
+    before = snapshot(trained_run)
+    assert small(f"--resume {trained_run}") == 0
+    assert (
+        capsys.readouterr().out
+        == f"{trained_run} is finished: nothing is left to do.\n"
+    )
+    assert snapshot(trained_run) == before
+
+
+def test_options_that_would_change_the_result(stopped, capsys):
+    before = snapshot(stopped)
+    words = "--epochs 7 --seed 3 --no-regrow --learning-rate 0.5 --no-figures"
+    assert small(f"--resume {stopped} {words}") == 2
+    assert capsys.readouterr().err == (
+        f"error: --resume {stopped} uses the options stored there, but these would "
+        "change the result: --learning-rate 0.5 (stored: 0.001), --epochs 7 (stored: "
+        f"{EPOCHS}), --regrow False (stored: True), --seed 3 (stored: 0). Leave them "
+        "out, or start a new run (from its parameters: --init-from).\n"
+    )
+    assert snapshot(stopped) == before
+
+
+def test_a_folder_without_a_run_of_this_program(trained_run, tmp_path, capsys):
+    expected = "expected a run of python -m experiments."
     assert small(f"--resume {tmp_path}") == 1
     assert capsys.readouterr().err == (
-        f"error: {tmp_path} {there}.small to go on with: it has no config.json.\n"
+        f"error: {tmp_path} cannot be resumed: it has no config.json; {expected}small. "
+        "Check the path, or start a new run with --out.\n"
     )
-    assert normalised(f"--resume {done}") == 1
+    assert normalised(f"--resume {trained_run}") == 1
     assert capsys.readouterr().err == (
-        f"error: {done} {there}.normalised to go on with, but of small.\n"
+        f"error: {trained_run} cannot be resumed: it is a run of small; "
+        f"{expected}normalised. Start the right program.\n"
     )
     assert not list(tmp_path.iterdir())
 
@@ -205,26 +250,29 @@ def test_what_is_no_run_of_this_program(done, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("key", "then"), [("dataset_found", "mnist"), ("sizes", {"train": 999})]
 )
-def test_other_data_than_then(key, then, begun, capsys):
+def test_other_data_than_before(key, then, begun, capsys):
     file = begun / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: then}))
     before = snapshot(begun)
     assert small(f"--resume {begun}") == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: {begun} was begun with {key} {then}, but now it is")
-    assert said.endswith(". Give the --data-dir of then.\n")
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {begun} began with {key} {then}, but now it is ")
+    assert err.endswith(
+        "; expected the same data. Give the --data-dir that the run began with.\n"
+    )
     assert snapshot(begun) == before
 
 
-def test_other_versions_are_told(begun, capsys):
+def test_other_versions_are_reported(begun, capsys):
     file = begun / "config.json"
     content = json.loads(file.read_text())
     file.write_text(json.dumps(content | {"versions": {"jax": "0.1"}}))
     assert small(f"--resume {begun}") == 0
-    assert "Begun with versions {'jax': '0.1'}, now" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "The run began with versions {'jax': '0.1'}, now" in out
 
 
-@pytest.mark.parametrize("way", ["--resume {}", f"{SHORT} --out {{}}"])
+@pytest.mark.parametrize("way", ["--resume {}", f"{WHOLE} --out {{}}"])
 def test_two_runs_in_one_directory(way, begun, tmp_path, capsys):
     path = begun if "resume" in way else tmp_path / "empty"
     path.mkdir(exist_ok=True)
@@ -237,38 +285,3 @@ def test_two_runs_in_one_directory(way, begun, tmp_path, capsys):
         )
         assert snapshot(path) == before
     assert small(way.format(path)) == 0  # once it has ended
-
-
-# Fronts
-
-FRONT = f"{WORDS} --train-size 64 --parallel 2 --budget 5 --smallest 1e-3 --save all"
-
-
-@pytest.mark.slow  # whole batches, in the fast tier: test_front_resume
-@pytest.mark.parametrize("search", ["grid", "continuation"])
-def test_a_front_that_stops_in_the_middle_of_a_batch(search, tmp_path, monkeypatch):
-    """And in its final training (the continuation has no knee); nothing is trained
-    twice."""
-    use_small(monkeypatch)
-    words, steps = f"{FRONT} --search {search} --corrector-epochs 2", []
-    whole, path = tmp_path / "whole", tmp_path / "run"
-    with stopping(None) as expected:
-        assert trace(f"{words} --out {whole}") == 0
-    given = f"{words} --out {path}"
-    # The last training of the grid, the final one, is of 4 steps.
-    for stop in (3, 4, 2, len(expected) - 9 - 2, None):
-        with stopping(stop) as done:
-            assert trace(given) == (143 if stop else 0)
-        steps += done
-        given = f"--resume {path}"
-    assert steps == [
-        p._replace(seconds=s.seconds) for p, s in zip(expected, steps, strict=True)
-    ]
-    assert table(path) == table(whole)
-    left = [folder.name for folder in (path / "checkpoints").iterdir()]
-    assert left == (["final"] if search == "grid" else [])  # the others are removed
-    if search == "grid":
-        assert results(path, False) == results(whole, False)
-    for point in read_front(path):
-        networks = (p / "networks" / point.name for p in (path, whole))
-        assert len(set(map(str, map(arrays, networks)))) == 1
