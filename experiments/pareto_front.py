@@ -49,13 +49,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def network(config: FrontConfig, method: Any):
     """Return the network that --model names."""
+    import jax.numpy as jnp
+
+    from bopt.models import VGG, LeNet5
+
     if config.search.model == "vgg":
-        from experiments.cifar_vgg import network as vgg
-
-        return vgg(config, method)
-    from experiments.mnist_lenet import network as lenet
-
-    return lenet(config, method)
+        return VGG(dtype=jnp.dtype(config.devices.dtype), method=method)
+    return LeNet5(method=method)
 
 
 def run(config: FrontConfig, *, prepare: bool = False) -> Path:

@@ -22,7 +22,7 @@ MODELS = {
 
 
 class Network(NamedTuple):
-    """What differs between the networks of one program."""
+    """Options that differ between the networks of one program."""
 
     seed: int
     weights: tuple[float, float]

@@ -43,7 +43,7 @@ def lines(path: Path) -> int:
 
 
 def half(path: Path) -> bool:
-    """Whether a checkpoint is being written."""
+    """Return True while a checkpoint is being written."""
     walk = os.walk(path / "checkpoints")  # folders may be gone before it gets there
     return any(HALF in name for _, folders, _ in walk for name in folders)
 

@@ -215,7 +215,7 @@ def test_every_run_trains(name, tmp_path):
 
 @pytest.mark.slow
 def test_all_fronts_in_minutes(tmp_path):
-    """Of the real network, with their page."""
+    """Runs of the real network, with their page."""
     words = f"--smoke --part fronts --seeds 1 --epochs 1 --out {tmp_path / 'all'}"
     code, _, err = finish(start(REPRODUCE, words))
     assert (code, err) == (0, "")

@@ -109,9 +109,8 @@ def test_the_message_after_a_signal(number, code, name, tmp_path, capsys):
 # Kills
 
 
-@pytest.mark.parametrize(
-    "words", ["", pytest.param("--seeds 2", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", ["", "--seeds 2"])
 def test_rows_without_their_checkpoint_are_written_again(words, tmp_path, wholes):
     """Killed between the two, the row would be there twice."""
     path = tmp_path / "run"
@@ -133,9 +132,8 @@ def test_killed_before_its_first_row(tmp_path, wholes):
     assert results(path) == wholes(small, "")
 
 
-@pytest.mark.parametrize(
-    ("words", "seeds"), [("", 1), pytest.param("--seeds 2", 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("words", "seeds"), [("", 1), ("--seeds 2", 2)])
 def test_finished_is_the_last_write(words, seeds, tmp_path, wholes, monkeypatch):
     """Killed anywhere after the last epoch, --resume makes everything that is missing.
 
@@ -182,12 +180,12 @@ def test_finished_is_the_last_write(words, seeds, tmp_path, wholes, monkeypatch)
 
 
 def is_finished(directory: RunDirectory, summary: dict[str, Any]) -> bool:
-    """Whether a summary that is to be written marks a run as finished."""
+    """Return True for a summary that marks a run as finished."""
     return summary["finished"]
 
 
 def test_resumed_without_figures_none_are_made(begun):
-    """The same value may be given again; figures and folders do not matter."""
+    """The same value may be repeated; figures and folders do not matter."""
     words = f"--epochs {EPOCHS} --no-figures --data-dir elsewhere --checkpoint-every 3"
     assert small(f"--resume {begun} {words}") == 0
     assert read(begun).summary["finished"]
@@ -242,7 +240,7 @@ def test_a_folder_without_a_run_of_this_program(trained_run, tmp_path, capsys):
     assert normalised(f"--resume {trained_run}") == 1
     assert capsys.readouterr().err == (
         f"error: {trained_run} cannot be resumed: it is a run of small; "
-        f"{expected}normalised. Start the right program.\n"
+        f"{expected}normalised. Check the path, or start a new run with --out.\n"
     )
     assert not list(tmp_path.iterdir())
 

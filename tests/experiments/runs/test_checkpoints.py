@@ -41,7 +41,7 @@ def small(step: int) -> dict:
 
 
 def same(a, b) -> bool:
-    """Whether two trees are equal in structure, types and bits."""
+    """Compare two trees: equal in structure, types and bits."""
     if jax.tree.structure(a) != jax.tree.structure(b):
         return False
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)

@@ -168,7 +168,7 @@ def test_an_epoch_resumes_in_its_middle():
 
 
 def test_the_seed_decides_the_order_of_the_images():
-    """From the same (zero) parameters, seeds differ by it alone."""
+    """Seeds that start from the same (zero) parameters differ by it alone."""
     trainer, results = made(Linear(), plain_sgd(0.1), NOISE), []
     for seed in (0, 1):
         trainer.start([seed])
