@@ -86,6 +86,7 @@ def kept(state) -> list[int]:
     return [int(leaf.sum()) for leaf in jax.tree.leaves(state.mask)]
 
 
+@pytest.mark.slow
 def test_of_the_whole_or_of_each_layer():
     assert kept(step(bopt.prune_to(0.5), PARAMS)[1]) == [2, 8]
     assert kept(step(bopt.prune_to(0.5, scope="layer"), PARAMS)[1]) == [6, 4]

@@ -124,6 +124,7 @@ def test_rows_without_their_checkpoint_are_written_again(words, tmp_path, wholes
     assert results(path) == wholes(small, words)
 
 
+@pytest.mark.slow
 def test_killed_before_its_first_row(tmp_path, wholes):
     path = tmp_path / "run"
     with killed(RunDirectory, "append_metrics"):

@@ -50,6 +50,7 @@ def front_results(path):
     )
 
 
+@pytest.mark.slow
 def test_stopped_by_signals_nothing_is_trained_twice(trained_front, tmp_path, trained):
     """In a batch; with the last step of the next; and in the final training."""
     path, steps = tmp_path / "run", []

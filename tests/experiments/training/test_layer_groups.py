@@ -98,6 +98,7 @@ BY_HAND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", BY_HAND)
 def test_each_group_is_optimized_on_its_own(words):
     optimizer, *normalize = words.split()

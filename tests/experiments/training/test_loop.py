@@ -61,6 +61,7 @@ def test_a_run_starts_where_another_ended(regrow, trained_run, tmp_path):
     assert all(np.abs(new - kernel).max() > 0.1 for new, kernel in pairs)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_does_not_start_there_again(trained_run, tmp_path):
     """It continues from its checkpoint, even where the old run is gone."""
     stopped = tmp_path / "stopped"
@@ -84,6 +85,7 @@ def test_another_model(trained_run, tmp_path, capsys):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [True, False])
 def test_no_trained_network(begun, tmp_path, capsys):
     old = tmp_path / "old"

@@ -143,6 +143,7 @@ def test_the_same_seed_gives_the_same_bits(trainer_and_result):
     assert train_in_chunks(whole(network), [25])[0] == expected
 
 
+@pytest.mark.slow
 def test_chunks_grow_until_they_take_a_second(monkeypatch):
     images = noise(240, train=200, validation=20)
     trainer = made(Linear(), plain_sgd(0.0), images, 1)

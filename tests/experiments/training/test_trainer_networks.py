@@ -114,6 +114,7 @@ def test_earlier_networks_leave_nothing_behind():
     assert bits(trainer.carry) == end
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths", [[1] * STEPS, [3, 6, 1]], ids=str)
 def test_the_chunks_do_not_change_a_bit(lengths):
     trainer = many("linear", 3)
@@ -200,6 +201,7 @@ def test_load_replaces_parameters_statistics_and_masks_alone():
     assert_close(first, expected)
 
 
+@pytest.mark.slow
 def test_load_for_fewer_networks():
     trainer = many("linear", 3)
     trainer.start(*split([A, B]))

@@ -68,6 +68,7 @@ def augmenting():
     return trainer, recorded(trainer)
 
 
+@pytest.mark.slow
 def test_each_step_has_a_dropout_mask_of_its_own(plain):
     masks = np.stack([seen["mask"] for seen in plain[1]])
     assert set(masks.flat) == {0, 2}  # what is kept is scaled up
@@ -199,6 +200,7 @@ def test_the_variables_are_those_of_the_network(normalised):
 # Standardized images
 
 
+@pytest.mark.slow
 def test_standardized_by_the_training_images_alone():
     """Validation, test and unused images do not enter mean and deviation."""
     random = noise(60, train=24, validation=10, unused=6)
