@@ -11,9 +11,6 @@ from experiments.launch import main
 from experiments.runs.directory import read
 
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
-DENSE, TOTAL = 864, 916  # entries of `Small`
-# The program of the session's `trained_run`, which is compiled once.
-WORDS = "--train-size 160 --epochs 2 --threshold 0.08"
 
 
 @pytest.mark.slow  # each compiles a program of its own
