@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from rich.console import Console
 
-from experiments.devices import fetched, on_first
+from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
 from experiments.runs.console import say
 from experiments.runs.directory import check_tree, described, nulled, reason, writing
@@ -110,15 +110,17 @@ class Checkpoints:
         with writing(self._path):
             self._manager.save(step, args=args, force=True)
 
-    def restore(self, like: Any) -> Saved | None:
+    def restore(self, like: Any, same: dict[str, Any] | None = None) -> Saved | None:
         """Return the newest readable checkpoint; report and delete damaged newer ones.
 
-        `like` is a carry of the same shapes, dtypes and shardings.
+        `like` is a carry of the same shapes and dtypes. Checkpoints that have recorded
+        other values of the keys in `same` are of no use, and deleted.
         """
+        same = same or {}
         steps = sorted(self._manager.all_steps(), reverse=True)
         for newer, step in enumerate(steps):
             try:
-                saved = self._read(step, like)
+                saved = self._read(step, like, same)
             except RunDirectoryError:
                 raise
             except Exception as error:  # Orbax and JSON raise many kinds
@@ -128,7 +130,7 @@ class Checkpoints:
             if newer:
                 say(self._console, f"Using the checkpoint before, of step {step}.")
             with writing(self._path):
-                for damaged in steps[:newer]:
+                for damaged in steps[:newer] if saved else steps:
                     self._manager.delete(damaged)
             return saved
         if steps:
@@ -148,7 +150,7 @@ class Checkpoints:
         args = ocp.args.Composite(record=ocp.args.JsonRestore())
         return self._manager.restore(step, args=args).record
 
-    def _read(self, step: int, like: Any) -> Saved:
+    def _read(self, step: int, like: Any, same: dict[str, Any]) -> Saved | None:
         record, name = self._record(step), self._path / str(step)
         if record["format"] != FORMAT:
             other = "an earlier" if record["format"] < FORMAT else "a later"
@@ -157,6 +159,8 @@ class Checkpoints:
                 f"{record['format']}; expected {FORMAT}. Resume with that version, or "
                 "start a new run; figures and reports can still be made of this one."
             )
+        if any(record["recorded"][key] != value for key, value in same.items()):
+            return None
         check_tree(record["tree"], described(like), name)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(like))
         args = ocp.args.StandardRestore({"packed": np.zeros(size, np.uint8)})
@@ -182,7 +186,7 @@ def _pack(tree: Any) -> np.ndarray:
     A read or write of several arrays at once that fails in one of them leaves the
     others running; TensorStore's threads then print tracebacks at any later time.
     """
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(fetched(tree))]
+    leaves = map(np.asarray, jax.tree.leaves(tree))
     return np.frombuffer(b"".join(leaf.tobytes() for leaf in leaves), np.uint8)
 
 
@@ -191,9 +195,7 @@ def _unpack(packed: np.ndarray, like: Any) -> Any:
 
     def unpack(leaf: Any) -> jax.Array:
         host = np.frombuffer(content.read(leaf.nbytes), leaf.dtype).reshape(leaf.shape)
-        return jax.make_array_from_callback(
-            leaf.shape, leaf.sharding, lambda index: host[index]
-        )
+        return host if isinstance(leaf, np.ndarray) else jax.device_put(host)
 
     return jax.tree.map(unpack, like)
 

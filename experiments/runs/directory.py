@@ -234,9 +234,11 @@ def read(path: str | Path) -> Run:
                 "experiment wrote with --out."
             )
     file, metrics = path / "metrics.jsonl", []
-    for number, line in enumerate(file.read_text().splitlines(), 1):
+    with _reading(file):
+        lines = file.read_text().splitlines()
+    for number, line in enumerate(lines, 1):
         with _reading(f"{file}, line {number}"):
-            metrics.append(json.loads(line))
+            metrics.append(_object(line))
     config, summary = read_json(path / "config.json"), read_json(path / "summary.json")
     return Run(path, config, metrics, summary)
 
@@ -244,7 +246,14 @@ def read(path: str | Path) -> Run:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object; a missing file is an empty one."""
     with _reading(file):
-        return json.loads(file.read_text()) if file.is_file() else {}
+        return _object(file.read_text()) if file.is_file() else {}
+
+
+def _object(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("It is not a JSON object")
+    return content
 
 
 def read_front(path: str | Path) -> Front:

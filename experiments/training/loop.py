@@ -82,9 +82,9 @@ class Loop:
         self._write_summaries()
 
     def _resume(self) -> None:
-        saved = self._checkpoints.restore(self._trainer.carry)
+        saved = self._checkpoints.restore(self._trainer.state)
         if saved is not None:
-            self._trainer.carry, self._step = saved.carry, saved.step
+            self._trainer.state, self._step = saved.carry, saved.step
             self._rows = saved.recorded["rows"]
             self._summaries = saved.recorded["summaries"]
             self._training_seconds = saved.recorded["training_seconds"]
@@ -204,7 +204,7 @@ class Loop:
             "training_seconds": self._training_seconds,
         }
         score = records.mean(self._rows[-1])["validation_accuracy"]
-        self._checkpoints.save(self._step, self._trainer.carry, recorded, score)
+        self._checkpoints.save(self._step, self._trainer.state, recorded, score)
 
 
 def by_seed(directory: RunDirectory, config: Config) -> dict[int, RunDirectory]:

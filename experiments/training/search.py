@@ -189,9 +189,11 @@ class FrontSearch:
         before = level * epochs if warm else 0  # for another order of the images
         steps, step, seconds = trainer.steps_per_epoch, 0, 0.0
         batch = [job.point.name for job in jobs]
-        saved = checkpoints.restore(trainer.carry)
-        if saved is not None and saved.recorded["batch"] == batch:
-            trainer.carry, step = saved.carry, saved.step
+        # Other devices, or another --parallel, train other networks at once.
+        same = {"batch": batch}
+        saved = checkpoints.restore(trainer.state, same)
+        if saved is not None:
+            trainer.state, step = saved.carry, saved.step
             seconds = saved.recorded["seconds"]
         elif warm:
             like, directory = trainer.networks()[0], self._session.directory
@@ -200,7 +202,7 @@ class FrontSearch:
 
         def save() -> None:
             recorded = {"batch": batch, "seconds": time.perf_counter() - start}
-            checkpoints.save(step, trainer.carry, recorded)
+            checkpoints.save(step, trainer.state, recorded)
 
         start = time.perf_counter() - seconds
         names = " to ".join(dict.fromkeys((batch[0], batch[-1])))

@@ -193,6 +193,19 @@ class Trainer:
         )
 
     @property
+    def state(self) -> Carry:
+        """The carry on the host, of the networks alone: without rows that pad it.
+
+        It therefore does not depend on the number of devices.
+        """
+        return jax.tree.map(lambda leaf: leaf[: self._number], fetched(self.carry))
+
+    @state.setter
+    def state(self, state: Carry) -> None:
+        columns = jax.tree.map(lambda leaf: np.stack(self._padded([*leaf])), state)
+        self.carry = self._put(columns)
+
+    @property
     def variables(self) -> Any:
         """Parameters and batch statistics, with the axis over networks."""
         return {**self.carry.params, **self.carry.model_state}
