@@ -114,6 +114,11 @@ def run(
 
     dataset, console = begun
     config = resolve(config, dataset.name)
+    if config.run.init_from and not config.run.resume:  # before there is a directory
+        from experiments.training.loop import trained
+
+        for number in range(config.run.seeds):
+            trained(config.run.init_from, config.run.seed + number)
     with opened(program, flat(config), dataset, console, start) as session:
         _train(session, config, model)
     return session.directory.path

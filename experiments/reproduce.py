@@ -73,11 +73,12 @@ def reproduce(parts: Mapping[str, Part], options: Options) -> int:
       The exit code: that of wrong options or data, or of a run that a signal stopped;
       1 if runs failed, after all the others.
     """
-    failed = []
+    failed, number = [], 0
+    total = sum(len(part.runs) for part in parts.values())
     for name, part in parts.items():
         for run in part.runs:
-            path = Path(options.out, name, run)
-            print(path, flush=True)
+            path, number = Path(options.out, name, run), number + 1
+            print(f"Run {number} of {total}: {path}", flush=True)
             words = arguments(part, run, options, path)
             code = _run(f"experiments.{part.program}", words)
             if code > 128:

@@ -37,6 +37,7 @@ def compare(model: Model, steps: int, repeats: int) -> None:
         makers["TorchJD MGDA + adam, pruned"] = functools.partial(torch, multi=True)
     runners, costs = {}, {}
     for name, make in makers.items():
+        print(f"Compiling: {name}", flush=True)
         start = time.perf_counter()
         runners[name], memory = make()
         runners[name](1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from experiments.config.command_line import flat, from_flat, updated
 from experiments.config.front import FrontConfig
-from experiments.config.options import BASELINES, MULTI_GRADIENT, AnyConfig
+from experiments.config.options import BASELINES, TAKERS, AnyConfig
 from experiments.errors import ConfigError
 
 
@@ -127,22 +127,12 @@ _RANGES = {
         "two finite, non-negative numbers",
     ),
 }
-_TAKERS = {
-    "l1": BASELINES,
-    "weights": MULTI_GRADIENT,
-    "normalize": MULTI_GRADIENT,
-    "weigh_by": ("madam", "mrmsprop"),
-    "split": MULTI_GRADIENT,
-    "momentum": ("smgd", "sgd"),
-    "nesterov": ("smgd", "sgd"),
-    "amsgrad": ("madam", "adam"),
-}
 
 
 def check_together(options: Mapping[str, Any]) -> None:
     """Check that the options of a training agree with each other."""
     optimizer = options["optimizer"]
-    for name, optimizers in _TAKERS.items():
+    for name, optimizers in TAKERS.items():
         value = options[name]
         # Not `value in (None, False, "none")`: 0 equals False, but was given.
         given = not (value is None or value is False or value == "none")
@@ -172,9 +162,10 @@ def check_together(options: Mapping[str, Any]) -> None:
         )
     names = ("coordinator", "processes", "process_id")
     given = [_option(name) for name in names if options[name] is not None]
-    if given and not options["distributed"]:
+    stored = options["resume"] is not None  # of a run that one process continues
+    if given and not options["distributed"] and not stored:
         raise ConfigError(f"{given[0]} is given without --distributed. Add it.")
-    if given and len(given) < len(names):
+    if options["distributed"] and given and len(given) < len(names):
         raise ConfigError(
             f"Only {', '.join(given)} is given; expected all of "
             f"{', '.join(map(_option, names))}, or none if the cluster's environment "

@@ -17,6 +17,17 @@ PAIR = tyro.conf.arg(help_behavior_hint="", metavar="W0 W1")
 
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
 BASELINES = ("sgd", "adam", "rmsprop")
+# Options that only some optimizers take.
+TAKERS = {
+    "l1": BASELINES,
+    "weights": MULTI_GRADIENT,
+    "normalize": MULTI_GRADIENT,
+    "weigh_by": ("madam", "mrmsprop"),
+    "split": MULTI_GRADIENT,
+    "momentum": ("smgd", "sgd"),
+    "nesterov": ("smgd", "sgd"),
+    "amsgrad": ("madam", "adam"),
+}
 
 
 @dataclasses.dataclass(frozen=True)

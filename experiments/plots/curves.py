@@ -8,7 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.axes import COLORS, DASHES, DENSE_LEFT, MARKERS, log_ticks, tidy
+from experiments.plots.axes import (
+    COLORS,
+    DASHES,
+    DENSE_LEFT,
+    MARKERS,
+    log_ticks,
+    tidy,
+)
 
 Rows = list[dict[str, Any]]  # of metrics.jsonl
 Points = Mapping[int, float]  # by epoch
@@ -36,7 +43,10 @@ def curves(runs: Runs, subject: str) -> dict[str, Figure]:
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         tidy(axes)
-        if lines := axes.get_legend_handles_labels()[0]:
+        if len(runs) > 4:  # inside, the legend would hide some of them
+            below = {"loc": "outside lower center", "ncols": 2, "frameon": False}
+            figures[name].legend(fontsize=9, **below)
+        elif lines := axes.get_legend_handles_labels()[0]:
             columns = 1 + len(lines) // 5
             axes.legend(framealpha=0.7, edgecolor="none", fontsize=9, ncols=columns)
     return figures

@@ -5,6 +5,7 @@ networks by pruning weights in a multiobjective learning approach", Computers &
 Operations Research 2022 (arXiv 2008.13590), section 5, and its code.
 """
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -148,7 +149,8 @@ def levels_figure(front: Front, title: str) -> Figure:
     whole, strip = parts.flat
     panels = whole.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     count = f" (last {len(shown)} of {len(known)})" if len(shown) < len(known) else ""
-    whole.suptitle(f"Levels of the search{count}: {title}", fontsize=11)
+    text = f"Levels of the search{count}: {title}"
+    whole.suptitle("\n".join(textwrap.wrap(text, int(11 * width))), fontsize=11)
     places = _objectives(front)
     near = must_show(front.column("validation_accuracy"), places)
     set_limits(panels[0, 0], places[near], few_ticks=columns > 2)

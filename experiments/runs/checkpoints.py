@@ -193,7 +193,7 @@ def _pack(tree: Any) -> np.ndarray:
 def _unpack(packed: np.ndarray, like: Any) -> Any:
     content = io.BytesIO(packed.data)
 
-    def unpack(leaf: Any) -> jax.Array:
+    def unpack(leaf: Any) -> Any:
         host = np.frombuffer(content.read(leaf.nbytes), leaf.dtype).reshape(leaf.shape)
         return host if isinstance(leaf, np.ndarray) else jax.device_put(host)
 

@@ -220,12 +220,23 @@ def by_seed(directory: RunDirectory, config: Config) -> dict[int, RunDirectory]:
 
 def initial(path: str, seed: int, like: Any) -> Any:
     """Load the variables of a finished run, of several seeds those of `seed`."""
+    return trained(path, seed).load_model("model", like)
+
+
+def trained(path: str, seed: int) -> RunDirectory:
+    """Return the directory of a finished run, of several seeds that of `seed`."""
     directory = RunDirectory(Path(path))
     if (directory.path / f"seed-{seed}").is_dir():
         directory = RunDirectory(directory.path / f"seed-{seed}")
+    elif found := sorted(own.name for own in directory.path.glob("seed-*")):
+        raise RunDirectoryError(
+            f"{path} has no network of seed {seed}; expected one of "
+            f"{', '.join(found)}. Choose --seed and --seeds among them, or name one of "
+            "these folders."
+        )
     if not (directory.path / "model").is_dir():
         raise RunDirectoryError(
             f"{directory.path} holds no trained network; expected the folder model/ of "
             "a finished run. Finish it first with --resume."
         )
-    return directory.load_model("model", like)
+    return directory

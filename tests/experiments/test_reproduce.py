@@ -120,7 +120,9 @@ def test_the_exit_code(code, expected, begun, message, codes, capsys):
     assert "".join(folders) == begun
     out, err = capsys.readouterr()
     assert err == message
-    assert out.splitlines() == [f"all/mnist/{name}" for name in begun]
+    assert out.splitlines() == [
+        f"Run {number} of 4: all/mnist/{name}" for number, name in enumerate(begun, 1)
+    ]
 
 
 @pytest.mark.parametrize("part", ["all", *PARTS])
