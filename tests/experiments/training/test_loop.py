@@ -80,8 +80,8 @@ def test_another_model(trained_run, tmp_path, capsys):
     path = tmp_path / "run"
     assert normalised(f"{SHORT} --init-from {trained_run} --out {path}") == 1
     assert capsys.readouterr().err.startswith(
-        f"error: {trained_run}/model is of another model or optimizer: it has "
-        "float32[2] as params/Conv_0/bias; expected float32[4]."
+        f"error: {trained_run}/model belongs to another model or optimizer: "
+        "params/Conv_0/bias is float32[2]; expected float32[4]."
     )
 
 
