@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
+from experiments.config import MULTI_GRADIENT
+
 _UNKNOWN = "-"
 # Heading -> key of the summary, factor, digits.
 _COLUMNS = {
@@ -181,7 +182,7 @@ def _compare(first: Result, second: Result) -> tuple[str, str, str]:
 def _against_others(own: Sequence[Result]) -> list[str]:
     """Compare the method of the paper with every other training that prunes."""
     pruned = [run for run in own if run.config["prune"]]
-    paper = [run for run in pruned if run.config["optimizer"] in _MULTI_GRADIENT]
+    paper = [run for run in pruned if run.config["optimizer"] in MULTI_GRADIENT]
     others = [run for run in pruned if run not in paper]
     rows = [[x.name, y.name, *_compare(x, y)] for x in paper for y in others]
     if not rows:

@@ -23,7 +23,7 @@ from experiments.devices import (
     sharding,
     split_batch,
 )
-from experiments.runs.records import Scores
+from experiments.runs.records import SPLITS, Scores
 from experiments.training.images import moments, scaled
 from experiments.training.step import (
     Carry,
@@ -34,7 +34,6 @@ from experiments.training.step import (
     steps_per_epoch,
 )
 
-SPLITS = ("train", "validation", "test")
 TRAIN_EVALUATION = 10_000  # maximum number of images of the train metrics
 CHUNK_SECONDS = 1.0  # between two looks at signals, finiteness and the clock
 
