@@ -58,7 +58,8 @@ from experiments import data
 from experiments.config import FrontConfig, updated
 from experiments.devices import use_all_cores
 from experiments.pareto_front import run
-from experiments.runs.directory import RunDirectory, read_front
+from experiments.runs.directory import RunDirectory
+from experiments.runs.reading import read_front
 
 SMOKE = "BOPT_SMOKE" in os.environ  # set by the tests: short trainings
 use_all_cores()  # each CPU core becomes a device that trains its own networks

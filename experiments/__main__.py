@@ -3,7 +3,14 @@
 python -m experiments
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import sys
+
+from experiments.runs.console import exit_code
 
 PROGRAMS = {
     "mnist_lenet": "Train and prune LeNet-5 on MNIST.",
@@ -16,18 +23,17 @@ PROGRAMS = {
 }
 
 
-def main() -> int:
+def main() -> None:
     """Print the programs, or the version."""
     if "--version" in sys.argv[1:]:
         import bopt
 
         print(f"bopt {bopt.__version__}")
-        return 0
+        return
     print("Start a program with python -m experiments.PROGRAM; --help lists options.\n")
     for name, line in PROGRAMS.items():
         print(f"  {name:14}{line}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

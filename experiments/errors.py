@@ -36,12 +36,21 @@ class ProcessError(Failure):
     """Another process of the run failed."""
 
 
+# Signals that ask a program to stop: Ctrl-C, a scheduler's, a closed terminal.
+STOP_SIGNALS = tuple(
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) is not None
+)
+
+
 class Interrupted(Failure):
     """A signal that asked the run to stop.
 
     Attributes:
       code: exit code that shells expect: 130 for Ctrl-C, 143 for SIGTERM.
       command: command that resumes the run, if there is anything to resume.
+      compiling: whether the compiler's threads still run; the process must not wait.
 
     Example:
       >>> import signal
@@ -54,3 +63,4 @@ class Interrupted(Failure):
         super().__init__(signal.Signals(number).name)
         self.code = 128 + number
         self.command: str | None = None
+        self.compiling = False

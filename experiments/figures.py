@@ -7,8 +7,15 @@ objective, and the dense weights left. Several runs are drawn over each other. A
 front on its own also gives its points and the levels of its search.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import dataclasses
+import errno
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +30,17 @@ from experiments.errors import RunDirectoryError
 from experiments.plots.axes import save
 from experiments.plots.curves import curves
 from experiments.plots.front import front_figure, levels_figure
-from experiments.runs.directory import read, read_front, read_json
+from experiments.runs import schema
+from experiments.runs.console import exit_code
+from experiments.runs.files import read as read_text
+from experiments.runs.reading import (
+    LIMIT,
+    check,
+    read,
+    read_config,
+    read_front,
+    read_summary,
+)
 
 _MODELS = {"lenet5": "LeNet-5", "vgg": "VGG"}
 # Column of published networks -> largest value, and the end of the message.
@@ -33,10 +50,11 @@ _COMPARED = {
 }
 
 
-def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
+def draw(paths: Sequence[str | Path], out: str | Path | None = None) -> list[Path]:
     """Draw one run, several runs for comparison, or one Pareto front, as PNG files.
 
-    Among several, a Pareto front stands for its knee, trained in full. Nothing is
+    The folder `out` is by default figures/ in the run directory, for several figures/
+    here. Among several, a Pareto front stands for its knee, trained in full. Nothing is
     written unless everything can be read.
     """
     if not paths:
@@ -55,7 +73,10 @@ def draw(paths: Sequence[str | Path], out: str | Path) -> list[Path]:
     drawn = front_figures(fronts[0]) if fronts and len(paths) == 1 else {}
     if not untrained:
         drawn |= run_figures(paths)
-    return [save(figure, Path(out) / f"{name}.png") for name, figure in drawn.items()]
+    root, folder = Path(out or "."), "" if out else "figures/"
+    if out is None and len(paths) == 1:
+        root = Path(paths[0])
+    return [save(x, root, f"{folder}{name}.png") for name, x in drawn.items()]
 
 
 def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
@@ -76,12 +97,13 @@ def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
 
 def front_figures(path: Path) -> dict[str, Figure]:
     """Name of a file -> figure of a Pareto front and its search."""
-    config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
+    config, summary = read_config(path), read_summary(path)
     if not config:
         raise RunDirectoryError(
             f"{path} holds no front: it has no config.json. Expected a folder that "
             "python -m experiments.pareto_front wrote. Name it by its --out."
         )
+    check(config, schema.FrontConfig, path / "config.json")
     front, published = read_front(path), path / "compare.csv"
     model = _MODELS.get(config["model"], config["model"])
     title = f"{model} on {config['dataset_title']}, {config['search']} search"
@@ -107,7 +129,9 @@ def read_compared(path: str | Path) -> Front:
     """
     columns = ",".join(_COMPARED)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets add a BOM
+        if not Path(path).is_file():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        text = read_text(Path(path), LIMIT)
         front = Front.from_csv(text, required=list(_COMPARED))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
@@ -147,16 +171,13 @@ class Options:
 
 def main() -> int:
     """Run the program; return its exit code."""
-    options = parse(Options, "figures")
-    alone = len(options.run_dirs) == 1
-    default = Path(options.run_dirs[0]) / "figures" if alone else Path("figures")
-    try:
-        for file in draw(options.run_dirs, options.out or default):
+
+    def body() -> None:
+        options = parse(Options, "figures")
+        for file in draw(options.run_dirs, options.out):
             print(file)
-    except RunDirectoryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.code
-    return 0
+
+    return exit_code(body)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ its first line at once.
 """
 
 import functools
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,8 +14,9 @@ from rich.console import Console
 
 from experiments import data
 from experiments.config import AnyConfig, Config, flat, parse, peek, resolve, updated
-from experiments.errors import Failure, Interrupted
-from experiments.runs.console import say
+from experiments.errors import RunDirectoryError
+from experiments.runs.console import exit_code, say
+from experiments.runs.files import check_new
 
 if TYPE_CHECKING:
     from experiments.training.session import Session
@@ -42,8 +42,8 @@ def main(
         prepared: devices, compilation cache, other processes.
 
     Returns:
-      The exit code: 0; 1 after a failure; 2 for wrong options or data; 130 after
-      Ctrl-C, 143 after SIGTERM.
+      The exit code: 0; 1 after a failure; 2 for wrong options or data; 128 + number
+      after a signal (130 after Ctrl-C, 143 after SIGTERM).
 
     Example:
       >>> import contextlib, sys
@@ -60,25 +60,6 @@ def main(
         run(program, config, model, prepare=words is None)
 
     return exit_code(body)
-
-
-def exit_code(body: Callable[[], Any]) -> int:
-    """Call a program's body; print known failures, and return the exit code."""
-    try:
-        body()
-    except Interrupted as interrupt:
-        then = "nothing had begun."
-        if interrupt.command:
-            then = f"everything done is saved. Resume with: {interrupt.command}"
-        print(f"Stopped by {interrupt}: {then}", file=sys.stderr)
-        return interrupt.code
-    except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return failure.code
-    except KeyboardInterrupt:
-        print("Stopped by SIGINT.", file=sys.stderr)
-        return 130
-    return 0
 
 
 def read_options(
@@ -114,11 +95,6 @@ def run(
 
     dataset, console = begun
     config = resolve(config, dataset.name)
-    if config.run.init_from and not config.run.resume:  # before there is a directory
-        from experiments.training.loop import trained
-
-        for number in range(config.run.seeds):
-            trained(config.run.init_from, config.run.seed + number)
     with opened(program, flat(config), dataset, console, start) as session:
         _train(session, config, model)
     return session.directory.path
@@ -134,17 +110,17 @@ def begin(
     """
     console = Console(markup=False, emoji=False)
     several, path = config.devices.distributed, config.run.resume
-    if prepare and several:  # the first process alone may download
+    # The first process alone may download, and devices are counted before.
+    early = several or config.devices.devices != 1
+    if prepare and early:
         _prepare(config)
+    if several:
         import jax
 
         console.quiet = jax.process_index() != 0
-    if path:
-        from experiments.runs.directory import read_json
-
-        if read_json(Path(path) / "summary.json").get("finished"):
-            say(console, f"{path} is finished: nothing is left to do.")
-            return None
+    if path and _complete(Path(path), config.run.figures, console):
+        return None
+    _check_before_data(config)
     options = config.data
     found = functools.partial(
         data.load,
@@ -162,19 +138,45 @@ def begin(
     warning = f"NOT {data.TITLES[preferred]}! " if fallback else ""
     style = "bold yellow" if fallback else None
     say(console, f"{warning}Training on {dataset.source}.", style)
-    if prepare and not several:
+    if prepare and not early:
         _prepare(config)
-    _check_batches(config, dataset)
+    from experiments.training.step import steps_per_epoch
+
+    steps_per_epoch(dataset, config.optimizer.batch_size)  # reports too few images
     return dataset, console
 
 
-def _check_batches(config: Any, dataset: data.Dataset) -> None:
-    """Report mistakes before there is a run directory."""
-    from experiments.devices import data_devices
-    from experiments.training.step import steps_per_epoch
+def _complete(path: Path, figures: bool, console: Console) -> bool:
+    """Return whether a run is finished with all its files, and report it."""
+    from experiments.runs.reading import missing
 
-    steps_per_epoch(dataset, config.optimizer.batch_size)
-    data_devices(config.devices.devices, config.optimizer.batch_size)
+    try:
+        lacks = [*missing(path, figures)]
+    except RunDirectoryError:  # damaged files are made again
+        return False
+    if not lacks:
+        say(console, f"{path} is finished: nothing is left to do.")
+    elif "summary.json" not in lacks:
+        say(console, f"{path} is finished but lacks {', '.join(lacks)}.")
+    return not lacks
+
+
+def _check_before_data(config: Any) -> None:
+    """Report mistakes that can be judged without data."""
+    devices, run = config.devices, config.run
+    if devices.devices != 1:
+        from experiments.devices import data_devices
+
+        data_devices(devices.devices, config.optimizer.batch_size)
+    if run.resume:
+        return
+    if run.out and not devices.distributed:  # another process may have begun
+        check_new(Path(run.out))
+    if path := getattr(run, "init_from", None):
+        from experiments.training.loop import trained
+
+        for number in range(run.seeds):
+            trained(path, run.seed + number)
 
 
 def _prepare(config: Any) -> None:
@@ -217,6 +219,7 @@ def _train(session: "Session", config: Config, model: MakeModel) -> None:
         dataset,
         config,
         list(runs),
+        check=functools.partial(session.check, alone=True),
     )
     described = records.config(program, flat(config), dataset)
     with Checkpoints(directory.path / "checkpoints", described, console) as saved:
@@ -228,7 +231,7 @@ def _train(session: "Session", config: Config, model: MakeModel) -> None:
         summary, row = loop.run()
     if config.run.figures:
         for path in {directory.path, *(own.path for own in runs.values())}:
-            on_first(lambda path=path: figures.draw([path], path / "figures"))
+            on_first(lambda path=path: figures.draw([path]))
     loop.finish()
     title = f"{config.optimizer.optimizer} on {dataset.title}, {row['epoch']} epochs"
     if len(runs) > 1:

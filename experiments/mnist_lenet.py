@@ -5,6 +5,11 @@
 Trains for 30 epochs and prunes after every step.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import sys
 from typing import Any
 

@@ -14,6 +14,11 @@ criterion -> name; `knee`, the criterion of the final training; `final`, its res
 whether it is non-dominated; `seconds_search`, the duration of the search's trainings.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import functools
 import sys
 import time
@@ -22,11 +27,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import FrontConfig, VggFront, flat, resolve_front, updated
-from experiments.launch import begin, exit_code, read_options
-from experiments.runs.console import say
+from experiments.launch import begin, read_options
+from experiments.runs import files
+from experiments.runs.console import exit_code, say
 
 if TYPE_CHECKING:
     from bopt.fronts import Front, Point
+    from experiments.runs.directory import RunDirectory
     from experiments.training.session import Session
 
 # Error and share of dense weights; worse points do not count in the hypervolume.
@@ -65,7 +72,9 @@ def run(config: FrontConfig, *, prepare: bool = False) -> Path:
     """
     start = time.perf_counter()
     resolve_front(config, config.data.dataset)  # report mistakes early
-    compare = None if config.run.resume else config.search.compare
+    compare, resumed = config.search.compare, config.run.resume
+    if resumed and Path(resumed, "compare.csv").is_file():
+        compare = None
     if compare is not None:
         from experiments.figures import read_compared
 
@@ -86,8 +95,6 @@ def run(config: FrontConfig, *, prepare: bool = False) -> Path:
 def _search_and_train(
     session: "Session", config: FrontConfig, compare: str | None
 ) -> None:
-    import shutil
-
     from experiments import figures
     from experiments.devices import on_first
     from experiments.training.search import FrontSearch
@@ -95,14 +102,15 @@ def _search_and_train(
     _, directory, dataset, console, *_ = session
     path = directory.path
     if compare is not None:
-        on_first(lambda: shutil.copyfile(compare, path / "compare.csv"))
+        text = Path(compare).read_bytes()
+        on_first(lambda: files.write(path, "compare.csv", text))
     series = FrontSearch(session, config, functools.partial(network, config))
     reason = series.run()
     front, knees = series.front, series.front.knees()
     searched = _searched(front, knees, reason, config, dataset)
     searched["finished"] = False
     directory.write_summary(searched)
-    _keep_networks(path, front, knees, config)
+    _keep_networks(directory, front, knees, config)
     console.print(_table(front, knees))
     error, share = searched["reference"]
     say(
@@ -116,7 +124,7 @@ def _search_and_train(
     summary["seconds_total"] = time.perf_counter() - session.start
     directory.write_summary(summary)
     if config.run.figures:
-        on_first(lambda: figures.draw([path], path / "figures"))
+        on_first(lambda: figures.draw([path]))
     directory.write_summary(summary | {"finished": True})
     say(console, f"Written to {path}")
 
@@ -152,11 +160,12 @@ def _searched(
 
 
 def _keep_networks(
-    path: Path, front: "Front", knees: "dict[str, Point]", config: FrontConfig
+    directory: "RunDirectory",
+    front: "Front",
+    knees: "dict[str, Point]",
+    config: FrontConfig,
 ) -> None:
     """Remove the parameters of the points that --save leaves out."""
-    from experiments.runs.checkpoints import remove
-
     if config.search.save == "all":
         return
     kept = {point.name for point in knees.values()}
@@ -164,7 +173,7 @@ def _keep_networks(
         kept |= {point.name for point in front.nondominated()}
     for point in front:
         if point.name not in kept:
-            remove(path / "networks" / point.name)
+            directory.remove(f"networks/{point.name}")
 
 
 def _final(
@@ -201,7 +210,13 @@ def _final(
     steps = steps_per_epoch(dataset, training.optimizer.batch_size)
     optimizer, seed = functools.partial(compose, training, steps), training.run.seed
     trainer = Trainer(
-        network(config, "auto"), optimizer, dataset, training, [seed], [knee.weights]
+        network(config, "auto"),
+        optimizer,
+        dataset,
+        training,
+        [seed],
+        [knee.weights],
+        functools.partial(session.check, alone=True),
     )
     described = flat(training) | flat(updated(config, epochs=epochs, seeds=1))
     described = records.config("pareto_front", described, dataset)

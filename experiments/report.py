@@ -6,6 +6,11 @@ DIR is the folder that `experiments.reproduce` wrote, or any folder of run direc
 Nothing is trained. The optional DIR/notes.md becomes a section of the page.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import dataclasses
 import re
 import sys
@@ -23,7 +28,15 @@ from experiments.paper_runs import EPOCHS, PARTS
 from experiments.plots.axes import save
 from experiments.plots.tradeoff import Trained, tradeoff
 from experiments.report_tables import Result, front_tables, training_tables
-from experiments.runs.directory import read_front, read_json
+from experiments.runs import files, schema
+from experiments.runs.console import exit_code
+from experiments.runs.reading import (
+    check,
+    read_config,
+    read_front,
+    read_json,
+    read_summary,
+)
 
 _INTRODUCTION = """\
 # Results
@@ -35,6 +48,7 @@ the norm of the dense kernels. A ± B is the mean and the sample standard deviat
 random seeds. In tables of differences, ± is two standard errors (Welch), and a smaller
 difference counts as none. Seconds are those of a whole program, which trains all seeds
 at once."""
+_LONGEST = 100  # characters of a folder's name
 _CONDITIONS = {"batch_size": "Batch size", "seeds": "seeds", "data_source": "data"}
 
 
@@ -50,9 +64,14 @@ def read_results(folder: Path) -> Iterator[Result]:
     paths = sorted(path for path in found if path.parent not in found)
     paths.sort(key=lambda path: places.get(Path(*path.parts[-2:]), len(order)))
     for path in paths:
-        config, summary = (read_json(path / f"{x}.json") for x in ("config", "summary"))
-        if config.get("experiment") in known:  # other programs write such files, too
-            yield Result(path.name, path, config, summary)
+        # Other programs write such files, too.
+        if read_json(path / "config.json").get("experiment") in known:
+            config, summary = read_config(path), read_summary(path)
+            result = Result(path.name, path, config, summary)
+            if summary.get("finished"):
+                kind = schema.FrontSummary if result.front else schema.Summary
+                check(summary, kind, path / "summary.json")
+            yield result
 
 
 def report(folder: str | Path, compare: str | Path | None = None) -> Path:
@@ -76,7 +95,7 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
         lines = page(runs, folder, drawn)
         if compare:
             lines += _published(published, Path(compare))
-        file.write_text("\n".join(lines) + "\n")
+        files.write(folder, file.name, "\n".join(lines) + "\n")
     except OSError as error:
         raise RunDirectoryError(
             f"Cannot read or write {error.filename or file}: {error.strerror or error}."
@@ -140,9 +159,11 @@ def _draw(
             more = figures.run_figures(alone)
     mnist = (first.network, first.config["dataset_found"]) == ("LeNet-5", "mnist")
     figure = tradeoff(ends, lines, published if mnist else Front(), heading)
-    into = folder / "figures" / re.sub(r"\W+", "-", heading.lower())
+    into = "figures/" + re.sub(r"\W+", "-", heading.lower())[:_LONGEST]
     named = {"tradeoff": figure} | more
-    return [save(figure, into / f"{name}.png") for name, figure in named.items()]
+    return [
+        save(figure, folder, f"{into}/{name}.png") for name, figure in named.items()
+    ]
 
 
 def _provenance(own: Sequence[Result]) -> list[str]:
@@ -169,7 +190,7 @@ def _command(run: Result) -> str:
     command = f"python -m experiments.reproduce --part {name}"
     if config["dataset_found"] == "digits":
         command += " --smoke"
-    elif config["epochs"] != PARTS[name].epochs[config["dataset_found"]]:
+    elif config["epochs"] != PARTS[name].epochs.get(config["dataset_found"]):
         command += f" --epochs {config['epochs']}"
     return f"`{command} --seeds {config['seeds']} --out DIR`"
 
@@ -177,7 +198,8 @@ def _command(run: Result) -> str:
 def _shortened(run: Result) -> str:
     """Describe the differences from the experiment's own epochs and images."""
     config, ways = run.config, []
-    own = EPOCHS[config["experiment"], config.get("model")][config["dataset_found"]]
+    known = EPOCHS.get((config["experiment"], config.get("model")), {})
+    own = known.get(config["dataset_found"], 0)
     if config["epochs"] < own:
         ways += [f"{config['epochs']} of the experiment's own {own} epochs"]
     if config["train_size"] is not None:
@@ -228,13 +250,12 @@ class Options:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code."""
-    options = parse(Options, "report", words)
-    try:
+
+    def body() -> None:
+        options = parse(Options, "report", words)
         print(report(options.folder, options.compare))
-    except RunDirectoryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.code
-    return 0
+
+    return exit_code(body)
 
 
 if __name__ == "__main__":

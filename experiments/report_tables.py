@@ -97,7 +97,7 @@ class Result(NamedTuple):
         value = self.summary[key]
         deviation = self.summary.get("deviation", {}).get(key, 0.0)
         value, deviation = (math.nan if x is None else x for x in (value, deviation))
-        return Mean(value, deviation, len(self.summary.get("seeds", [0])))
+        return Mean(value, deviation, len(self.summary.get("seeds") or [0]))
 
     @property
     def front(self) -> bool:
@@ -139,7 +139,7 @@ class Result(NamedTuple):
         elif config.get("sparsity") is None:  # older runs have no such option
             pruning = f"pruned below {config['threshold']:g}"
         else:
-            how = {"cubic": "gradually", "once": "once"}[config["sparsity_schedule"]]
+            how = {"cubic": "gradually"}.get(config["sparsity_schedule"], "once")
             pruning = f"pruned to {100 * config['sparsity']:g} %, {how}"
         return f"{config['optimizer']} {weights}; {pruning}"
 
@@ -220,4 +220,5 @@ def _table(
 ) -> list[str]:
     """Format a table in Markdown; the first `text` columns are text, others numbers."""
     rule = [*["---"] * text, *["---:"] * (len(header) - text)]
-    return ["", *(f"| {' | '.join(row)} |" for row in (header, rule, *rows))]
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    return ["", *(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))]

@@ -7,6 +7,11 @@ had been started by hand. Rerun the command to resume what was interrupted; fini
 runs are left alone. `experiments.report` makes a page of results of DIR.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import dataclasses
 import signal
 import subprocess
@@ -17,8 +22,9 @@ from typing import Annotated, Literal
 
 from experiments.config import check_at_least, parse
 from experiments.config.options import DEPENDS
-from experiments.errors import Failure
+from experiments.errors import STOP_SIGNALS
 from experiments.paper_runs import PARTS, Part
+from experiments.runs.console import exit_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +62,14 @@ def main(words: Sequence[str] | None = None) -> int:
       error: --seeds is 0; expected at least 1.
       2
     """
-    options = parse(Options, "reproduce", words)
-    try:
+
+    def body() -> int:
+        options = parse(Options, "reproduce", words)
         check_at_least(vars(options), {"seeds": 1})
-    except Failure as failure:
-        print(f"error: {failure}", file=sys.stderr)
-        return failure.code
-    names = PARTS if options.part == "all" else [options.part]
-    return reproduce({name: PARTS[name] for name in names}, options)
+        names = PARTS if options.part == "all" else [options.part]
+        return reproduce({name: PARTS[name] for name in names}, options)
+
+    return exit_code(body)
 
 
 def reproduce(parts: Mapping[str, Part], options: Options) -> int:
@@ -108,8 +114,8 @@ def arguments(part: Part, run: str, options: Options, path: Path) -> list[str]:
 def _run(module: str, words: list[str]) -> int:
     """Run a program to its end; a signal to this process stops it, too."""
     command = [sys.executable, "-m", module, *words]
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {n: old for n, old in before.items() if old is not signal.SIG_IGN}
     received: list[int] = []
     process = subprocess.Popen(command, start_new_session=True)
 
@@ -117,7 +123,7 @@ def _run(module: str, words: list[str]) -> int:
         received.append(number)
         process.send_signal(number)
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, forward)
     try:
         code = process.wait()

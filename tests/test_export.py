@@ -4,6 +4,8 @@
 # pyright: reportArgumentType=false
 
 import builtins
+import json
+import re
 import zipfile
 
 import jax
@@ -135,3 +137,75 @@ def test_without_safetensors(monkeypatch, tmp_path):
     monkeypatch.setattr(builtins, "__import__", fake)
     with pytest.raises(ImportError, match="pip install safetensors"):
         export.save(tmp_path / "a.safetensors", {"a": np.ones(1)})
+
+
+# Files that do not fit together
+
+
+def stored(path, **changes):
+    """Save a kernel as CSR and as bits; change arrays of the file."""
+    kernel = np.eye(4, 6, dtype=np.float32)
+    tree = {"csr": export.csr({"k": kernel}), "bits": export.masked({"k": kernel})}
+    export.save(path, tree)
+    content = dict(np.load(path))
+    content |= {name.replace("__", "/"): value for name, value in changes.items()}
+    np.savez_compressed(path, **content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("csr__k__indices", [0, 1, 2, 6], "csr/k/indices has 0 to 6; expected 0 to 5"),
+        ("csr__k__indices", [0, 1, 2, -1], "csr/k/indices has -1 to 2; expected 0 to"),
+        ("csr__k__indices", [0, 1, 2], "csr/k/indptr does not lead from 0 to 4"),
+        ("csr__k__indices", [0.0, 1, 2, 3], "csr/k/indices has shape"),
+        ("csr__k__indptr", [0, 2, 1, 3, 4], "csr/k/indptr does not lead from 0 to 4"),
+        ("csr__k__indptr", [0, 1, 2, 3, 9], "csr/k/indptr does not lead from 0 to 4"),
+        ("csr__k__indptr", [0, 4, 4, 4, 4], None),
+        ("csr__k__data", np.ones((2, 2)), "csr/k/data has shape"),
+        ("bits__k__bits", [255, 255, 255], "bits/k/bits has 24 ones; expected 4, the"),
+        ("bits__k__bits", [1], "bits/k/bits has shape"),
+        ("bits__k__values", np.ones(99), "bits/k/values has shape"),
+    ],
+)
+def test_load_checks_the_structure(name, array, message, tmp_path):
+    array = np.asarray(array)
+    if array.dtype == np.int64:
+        array = array.astype(np.uint8 if "bits" in name[-4:] else np.int32)
+    elif array.dtype == np.float64 and name != "csr__k__indices":
+        array = array.astype(np.float32)
+    path = stored(tmp_path / "n.npz", **{name: array})
+    if message is None:
+        assert export.dense(export.load(path)[0])["csr"]["k"].sum() == 4
+        return
+    with pytest.raises(ValueError, match=re.escape(message)):
+        export.load(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("shape", [10**12, 1]),
+        ("shape", [-4, -6]),
+        ("shape", ["4", 6]),
+        ("form", "pickle"),
+        ("dtypes", {"array": "object"}),
+        ("dtypes", {}),
+    ],
+)
+def test_load_checks_the_header(key, value, tmp_path):
+    path = stored(tmp_path / "n.npz")
+    content = dict(np.load(path))
+    header = json.loads(str(content["bopt"]))
+    header["leaves"]["csr/k"][key] = value
+    np.savez_compressed(path, **content | {"bopt": np.array(json.dumps(header))})
+    with pytest.raises(ValueError, match=r"n\.npz is damaged, or was not written by"):
+        export.load(path)
+
+
+def test_arrays_that_no_leaf_names_are_not_read(tmp_path):
+    path = stored(tmp_path / "n.npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("junk.npy", b"no array")
+    assert set(export.load(path)[0]) == {"csr", "bits"}

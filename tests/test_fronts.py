@@ -38,6 +38,13 @@ def test_nondominated_is_what_no_point_dominates(pairs):
     assert kept == sorted(kept)
 
 
+def test_many_points():
+    """Comparing all pairs would take 40 GB."""
+    number = 100_000
+    made = Front(Point((1.0, 0.0), (i, number - i)) for i in range(number))
+    assert len(made.nondominated()) == number
+
+
 @given(PAIRS)
 def test_of_equal_points_the_first_is_kept(pairs):
     made = front(*pairs)

@@ -16,7 +16,7 @@ LAYERS = (
     ("runs",),
     ("devices", "data"),
     ("config",),
-    ("errors", "paper_runs", "__init__"),
+    ("errors", "paper_runs", "startup", "__init__"),
 )
 LEVELS = {room: -n for n, rooms in enumerate(LAYERS) for room in rooms}
 LONGEST = 400  # lines of a file

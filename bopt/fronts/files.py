@@ -13,7 +13,7 @@ from bopt.fronts.points import FIGURES, Point
 
 _OPTIONAL = (*FIGURES[:-1], "seed", "epochs", "seconds")  # columns that may be empty
 _KNOWN = {"name", "level", *_OPTIONAL}
-_NUMBERED = re.compile(r"(weight|objective)_(\d+)")
+_NUMBERED = re.compile(r"(weight|objective)_(\d{1,9})", re.ASCII)
 REQUIRED = ("weight_0", "objective_0")
 
 
@@ -26,6 +26,13 @@ def row(point: Point) -> dict[str, Any]:
         **{f"objective_{i}": value for i, value in enumerate(point.objectives)},
         **{name: getattr(point, name) for name in _OPTIONAL},
     }
+
+
+def value(point: Point, column: str) -> Any:
+    """The value of a point in one column."""
+    if match := _NUMBERED.fullmatch(column):
+        return getattr(point, f"{match[1]}s")[int(match[2])]
+    return getattr(point, column)
 
 
 def csv_text(points: Iterable[Point], header: bool = True) -> str:
@@ -155,8 +162,10 @@ def _number(field: str, column: str, where: str) -> float | None:
     if not field:
         return None
     try:
-        return int(field) if field.lstrip("-").isdecimal() else float(field)
-    except ValueError:
+        number = int(field) if field.lstrip("-").isdecimal() else float(field)
+        float(number)  # an integer may have too many digits
+        return number
+    except (ValueError, OverflowError):
         raise ValueError(
             f"{where}, column {column}, is {field!r}; expected a number."
         ) from None

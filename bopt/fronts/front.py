@@ -68,13 +68,14 @@ class Front:
 
     def column(self, name: str) -> np.ndarray:
         """Return a column as floats, (n,); NaN where a point lacks the value."""
-        rows = [files.row(point) for point in self.points]
-        known = [key for key in (rows[0] if rows else ()) if key != "name"]
-        if rows and name not in known:
+        if not self.points:
+            return np.empty(0)
+        known = [key for key in files.row(self.points[0]) if key != "name"]
+        if name not in known:
             raise ValueError(
                 f"A front has no column {name!r}; expected one of {', '.join(known)}."
             )
-        values = [row[name] for row in rows]
+        values = [files.value(point, name) for point in self.points]
         return np.array([np.nan if v is None else v for v in values], np.float64)
 
     def nondominated(self, *columns: str) -> "Front":

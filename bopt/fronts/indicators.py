@@ -9,12 +9,20 @@ import numpy as np
 def nondominated(costs: np.ndarray) -> np.ndarray:
     """Ascending indices of the non-dominated rows; the first of equal rows is kept."""
     finite = np.flatnonzero(np.isfinite(costs).all(-1))
-    n, costs = len(finite), costs[finite]
-    as_good = (costs[:, None] <= costs[None, :]).all(-1)  # [i, j]: i as good as j
-    better = as_good & (
-        (costs[:, None] < costs[None, :]).any(-1) | np.tri(n, k=-1, dtype=bool).T
-    )
-    return finite[~better.any(0)]
+    costs = costs[finite]
+    # Sorted by the first column, then the next: none is dominated by a later one.
+    order = np.lexsort(costs.T[::-1])
+    rows = costs[order]
+    if rows.shape[1] == 2:
+        before = np.minimum.accumulate(np.append(np.inf, rows[:, 1]))[:-1]
+        return np.sort(finite[order[rows[:, 1] < before]])
+    kept = np.empty((0, rows.shape[1]))
+    places: list[int] = []
+    for place, row in zip(order, rows, strict=True):
+        if not (kept <= row).all(1).any():
+            kept = np.vstack([kept, row])
+            places.append(place)
+    return np.sort(finite[np.array(places, int)])
 
 
 def lower_left_hull(points: np.ndarray) -> np.ndarray:

@@ -1,6 +1,12 @@
-"""Files of named arrays and a text header, without pickle."""
+"""Files of named arrays and a text header, without pickle.
 
-from collections.abc import Callable, Mapping
+A file may come from somebody else: only the arrays that the header names are read, and
+none before its dtype and shape are known and accepted.
+"""
+
+import math
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +14,13 @@ import ml_dtypes  # a dependency of jax; registers its narrow floats with NumPy
 import numpy as np
 
 _HEADER = "bopt"
+_HEADER_LIMIT = 2**26  # bytes
 Write = Callable[[Path, dict[str, np.ndarray], str], None]
-Read = Callable[[Path], tuple[Mapping[str, np.ndarray], str]]
+# From the header to the arrays to read: name -> function that raises an error unless
+# it accepts a shape and the number of bytes per entry.
+Accept = Callable[[tuple[int, ...], int], None]
+Wanted = Callable[[str], dict[str, Accept]]
+Read = Callable[[Path, Wanted], dict[str, np.ndarray]]
 
 
 def array_format(path: str | Path) -> tuple[Write, Read]:
@@ -35,23 +46,49 @@ def _write_npz(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
         np.savez_compressed(file, **named)
 
 
-def _read_npz(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    return arrays, str(arrays.pop(_HEADER))
+def _read_npz(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
+    def small(shape: tuple[int, ...], itemsize: int) -> None:
+        if shape or itemsize > _HEADER_LIMIT:
+            raise ValueError(f"the header has {itemsize} bytes, shape {shape}")
+
+    with zipfile.ZipFile(path) as archive:
+        header = str(_read_npy(archive, _HEADER, small))
+        names = wanted(header).items()
+        return {name: _read_npy(archive, name, accept) for name, accept in names}
+
+
+def _read_npy(archive: zipfile.ZipFile, name: str, accept: Accept) -> np.ndarray:
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, by_columns, dtype = read_header(file)
+        accept(shape, dtype.itemsize)
+        size = math.prod(shape) * dtype.itemsize
+        content = file.read(size + 1)
+    if len(content) != size or dtype.hasobject:
+        raise ValueError(f"{name} has other bytes than {dtype} of shape {shape}")
+    array = np.frombuffer(bytearray(content), dtype)
+    return array.reshape(shape, order="F" if by_columns else "C")
 
 
 def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
     _safetensors().save_file(arrays, path, {_HEADER: header})
 
 
-def _read_safetensors(path: Path) -> tuple[Mapping[str, np.ndarray], str]:
-    package = _safetensors()
+def _read_safetensors(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
+    _safetensors()
     from safetensors import safe_open
 
+    # The package checks that the arrays lie in the file and do not overlap.
+    arrays = {}
     with safe_open(path, "np") as file:
-        header = (file.metadata() or {})[_HEADER]
-    return package.load_file(path), header
+        for name, accept in wanted((file.metadata() or {})[_HEADER]).items():
+            arrays[name] = array = file.get_tensor(name)
+            accept(array.shape, array.dtype.itemsize)
+    return arrays
 
 
 def _safetensors() -> Any:

@@ -6,17 +6,22 @@ into a SciPy matrix. `save` and `load` use files without pickle. To make a netwo
 itself smaller, use `bopt.models.shrink`.
 """
 
+import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import ml_dtypes
 import numpy as np
 import scipy.sparse
 
 from bopt.selections import PyTree, Where, path_name, select
-from bopt.sparsity._array_files import array_format, storable
+from bopt.sparsity._array_files import Accept, array_format, storable
+
+_MOST_ENTRIES = 2**32  # of a leaf that `load` accepts
 
 
 class Masked(NamedTuple):
@@ -202,7 +207,9 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
       and the metadata.
 
     Raises:
-      ValueError: another ending, or a file that is damaged or not written by `save`.
+      ValueError: another ending, or a file that is damaged or not written by `save`:
+        also one whose indices or bits do not fit its shapes, or with a leaf of more
+        than 2**32 entries.
       ImportError: a ``.safetensors`` file without the package.
       OSError: the file cannot be read.
 
@@ -213,20 +220,27 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
       ValueError: network.pickle ends in '.pickle'; expected .npz or .safetensors.
     """
     _, read = array_format(path)
+    header: dict[str, Any] = {}
+
+    def wanted(text: str) -> dict[str, Accept]:
+        header.update(json.loads(text))
+        return _wanted(header)
+
     try:
-        arrays, header = read(Path(path))
-        header = json.loads(header)
-        tree: dict[str, Any] = {}
+        arrays, tree = read(Path(path), wanted), {}
         for name, leaf in header["leaves"].items():
             parts = {
-                key: arrays[f"{name}/{key}"].view(dtype)
+                key: arrays[f"{name}/{key}"].view(_dtype(dtype))
                 for key, dtype in leaf["dtypes"].items()
             }
             *folders, last = name.split("/")
             folder = tree
             for key in folders:
                 folder = folder.setdefault(key, {})
-            folder[last] = _joined(leaf["form"], parts, tuple(leaf["shape"]))
+            if last in folder:
+                raise ValueError(f"{name} is a leaf and a folder")
+            folder[last] = _joined(name, leaf["form"], parts, tuple(leaf["shape"]))
+        metadata = {str(key): str(text) for key, text in header["metadata"].items()}
     except (OSError, ImportError):
         raise
     except Exception as error:  # damaged files make their readers raise any error
@@ -234,7 +248,60 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
             f"{path} is damaged, or was not written by bopt.sparsity.export.save: "
             f"{type(error).__name__}: {error}"
         ) from error
-    return tree, header["metadata"]
+    return tree, metadata
+
+
+def _wanted(header: Mapping[str, Any]) -> dict[str, Accept]:
+    """Name of each array -> function that accepts its shape, see `array_format`."""
+    found: dict[str, Accept] = {}
+    for name, leaf in header["leaves"].items():
+        shape, dtypes = tuple(leaf["shape"]), leaf["dtypes"]
+        names = _PARTS.get(leaf["form"], ("array",))
+        whole = all(type(size) is int and size >= 0 for size in shape)
+        large = whole and math.prod(max(size, 1) for size in shape) > _MOST_ENTRIES
+        if not whole or large or {*dtypes} != {*names}:
+            raise ValueError(f"{name} has shape {leaf['shape']} and arrays {[*dtypes]}")
+        found |= {
+            f"{name}/{part}": functools.partial(
+                _accept, f"{name}/{part}", leaf["form"], shape, _dtype(dtype)
+            )
+            for part, dtype in dtypes.items()
+        }
+    return found
+
+
+def _accept(
+    name: str,
+    form: str,
+    expected: tuple[int, ...],
+    dtype: np.dtype,
+    shape: tuple[int, ...],
+    itemsize: int,
+) -> None:
+    """Raise ValueError unless a stored array may be this part of a leaf."""
+    entries, size = math.prod(expected), math.prod(shape)
+    match name.rpartition("/")[2]:
+        case "bits":
+            fits = size == -(-entries // 8)
+        case "indptr":
+            fits = size == expected[0] + 1
+        case "array":
+            fits = size == entries
+        case _:
+            fits = size <= entries
+    if itemsize != dtype.itemsize or not fits or (form != "array" and len(shape) != 1):
+        raise ValueError(
+            f"{name} has shape {shape} with {itemsize} bytes per entry, which cannot "
+            f"belong to a leaf of shape {expected} as {form}"
+        )
+
+
+def _dtype(name: str) -> np.dtype:
+    """A dtype of numbers by its name."""
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    if dtype.kind not in "biufc" and (dtype.hasobject or not hasattr(ml_dtypes, name)):
+        raise ValueError(f"{name} is no dtype of numbers")
+    return dtype
 
 
 def _form(leaf: Any) -> str:
@@ -261,13 +328,66 @@ def _parts(leaf: Any) -> dict[str, np.ndarray]:
     return {name: getattr(leaf, name) for name in names}
 
 
-def _joined(form: str, parts: dict[str, Any], shape: tuple[int, ...]) -> Any:
+def _joined(name: str, form: str, parts: dict[str, Any], shape: tuple[int, ...]) -> Any:
+    """A leaf of its checked parts."""
     match form:
         case "masked":
+            _check_masked(name, Masked(**parts, shape=shape))
             return Masked(**parts, shape=shape)
         case "csr":
-            return scipy.sparse.csr_array(tuple(parts.values()), shape=shape)
-    return parts["array"].reshape(shape)
+            data, indices, indptr = (parts[key] for key in _PARTS["csr"])
+            _check_csr(name, data, indices, indptr, shape)
+            return scipy.sparse.csr_array((data, indices, indptr), shape=shape)
+        case "array":
+            return parts["array"].reshape(shape)
+    raise ValueError(f"{name} has the unknown form {form!r}")
+
+
+def _check_masked(name: str, leaf: Masked) -> None:
+    if leaf.bits.dtype != np.uint8:
+        raise ValueError(f"{name}/bits has dtype {leaf.bits.dtype}; expected uint8")
+    kept = int(np.unpackbits(leaf.bits, count=math.prod(leaf.shape)).sum())
+    if kept != len(leaf.values):
+        raise ValueError(
+            f"{name}/bits has {kept} ones; expected {len(leaf.values)}, the length of "
+            f"{name}/values"
+        )
+
+
+def _check_csr(
+    name: str,
+    data: np.ndarray,
+    indices: np.ndarray,
+    indptr: np.ndarray,
+    shape: tuple[int, ...],
+) -> None:
+    """Raise ValueError unless SciPy, which checks nothing, may trust the arrays."""
+    for part, array in (("indices", indices), ("indptr", indptr)):
+        if array.dtype.kind not in "iu":
+            raise ValueError(
+                f"{name}/{part} has dtype {array.dtype}; expected integers"
+            )
+    if len(shape) != 2:
+        raise ValueError(f"{name} has shape {shape}; expected a matrix")
+    ends = indptr.astype(np.int64)
+    if (
+        ends[0]
+        or (np.diff(ends) < 0).any()
+        or not ends[-1] == len(data) == len(indices)
+    ):
+        raise ValueError(
+            f"{name}/indptr does not lead from 0 to {len(data)}, the length of "
+            f"{name}/data, or {name}/indices has another length"
+        )
+    columns = indices.astype(np.int64)
+    if len(columns) and not 0 <= columns.min() <= columns.max() < shape[1]:
+        raise ValueError(
+            f"{name}/indices has {columns.min()} to {columns.max()}; expected 0 to "
+            f"{shape[1] - 1}"
+        )
+    rows = np.repeat(np.arange(shape[0]), np.diff(ends))
+    if (np.diff(rows * shape[1] + columns) <= 0).any():
+        raise ValueError(f"{name}/indices does not increase within each row")
 
 
 def _replaced(

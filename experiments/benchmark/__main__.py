@@ -6,6 +6,11 @@ XLA plans for the program, images included. With the `bench` extra, PyTorch and 
 are measured on LeNet-5, too.
 """
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
 import dataclasses
 import functools
 import os
@@ -21,8 +26,8 @@ from experiments.config import check_at_least, parse, updated
 from experiments.config.options import DEPENDS
 from experiments.devices import use_all_cores
 from experiments.errors import ConfigError
-from experiments.launch import exit_code
 from experiments.runs import records
+from experiments.runs.console import exit_code
 
 What = Literal["step", "front", "checkpoint", "devices", "inference"]
 _argument = functools.partial(tyro.conf.arg, help_behavior_hint="")

@@ -20,7 +20,7 @@ from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
 from experiments.benchmark.models import MODELS, Model
 from experiments.benchmark.timing import Times, cells, make_table, measure
-from experiments.runs.directory import read
+from experiments.runs.reading import read
 from experiments.training.loop import initial
 
 UNPRUNED = "unpruned"

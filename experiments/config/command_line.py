@@ -3,9 +3,12 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+
+from experiments.errors import ConfigError
 
 Options = TypeVar("Options")
 
@@ -44,7 +47,7 @@ def parse(
     Values that are not given are those of `default`. A mistake ends the process with
     code 2 and a message that suggests the nearest option.
     """
-    words = sys.argv[1:] if words is None else words
+    words = expanded(words)
     if "--version" in words:
         import bopt
 
@@ -70,4 +73,25 @@ class First:
 
 def peek(words: Sequence[str] | None) -> First:
     """Read the options that decide the defaults of the others, and no others."""
+    words = expanded(words)
     return tyro.cli(First, args=words, return_unknown_args=True, add_help=False)[0]
+
+
+def expanded(words: Sequence[str] | None) -> list[str]:
+    """Return words, by default this process's, with home folders instead of tildes.
+
+    No shell expands the tilde of --out=~/run.
+    """
+    found = []
+    for word in sys.argv[1:] if words is None else words:
+        start = word.find("=") + 1 if word.startswith("--") else 0
+        option, path = word[:start], word[start:]
+        try:
+            path = str(Path(path).expanduser()) if path.startswith("~") else path
+        except RuntimeError:
+            raise ConfigError(
+                f"{word} names the home folder of an unknown user; expected a path. "
+                "Give it without ~."
+            ) from None
+        found.append(option + path)
+    return found

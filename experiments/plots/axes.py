@@ -1,5 +1,6 @@
 """Style, axis limits and legends of all figures."""
 
+import io
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from bopt.fronts import Front, indicators
 from experiments.errors import RunDirectoryError
+from experiments.runs import files
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; dashes and
 # markers distinguish the lines in black and white.
@@ -19,7 +21,17 @@ DASHES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "<")
 ACCURACY = "Test accuracy (%)"
 DENSE_LEFT = "Dense weights left (nonzero entries)"
+_LONGEST = 160  # characters of a title or label
 _ACCURACIES = (0, 20, 50, 80, 90, 95, 98, 99, 99.5, 99.8, 100)
+
+
+def shown(text: str) -> str:
+    """Return a text that may come from a file as Matplotlib shows it: as it is.
+
+    Dollars begin no formula, and what is too long for a figure is cut off.
+    """
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return cut.replace("$", r"\$")
 
 
 def tidy(axes: Axes) -> None:
@@ -28,18 +40,18 @@ def tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save(figure: Figure, file: Path) -> Path:
-    """Write a figure as PNG, and create its folder if necessary."""
+def save(figure: Figure, root: Path, name: str) -> Path:
+    """Write a figure as PNG into a folder, which is created if necessary."""
+    content = io.BytesIO()
+    figure.savefig(content, dpi=160)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=160)
+        return files.write(root, name, content.getvalue())
     except OSError as error:
         raise RunDirectoryError(
-            f"Cannot write {file}: {error.strerror or error}. Expected a writable "
-            "folder with free space. Draw again with python -m experiments.figures; "
-            "the runs are intact."
+            f"Cannot write {root / name}: {error.strerror or error}. Expected a "
+            "writable folder with free space. Draw again with python -m "
+            "experiments.figures; the runs are intact."
         ) from error
-    return file
 
 
 def results(front: Front) -> np.ndarray:

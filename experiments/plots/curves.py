@@ -14,6 +14,7 @@ from experiments.plots.axes import (
     DENSE_LEFT,
     MARKERS,
     log_ticks,
+    shown,
     tidy,
 )
 
@@ -37,7 +38,7 @@ def curves(runs: Runs, subject: str) -> dict[str, Figure]:
     for name, panel in panels.items():
         figures[name] = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figures[name].subplots()
-        axes.set_title(f"{panel(axes, runs)}: {subject}", fontsize=11)
+        axes.set_title(f"{panel(axes, runs)}: {shown(subject)}", fontsize=11)
         if axes.get_yscale() == "log" and name != "weight":
             log_ticks(axes.yaxis, *axes.get_ylim())
         axes.set_xlabel("Epoch")
@@ -156,5 +157,5 @@ def _line(axes: Axes, number: int, points: Points, label, color=None) -> None:
         markersize=4,
         markevery=max(1, len(points) // 10),
         linewidth=1.6,
-        label=label,
+        label=label and shown(label),
     )

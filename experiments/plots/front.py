@@ -24,6 +24,7 @@ from experiments.plots.axes import (
     results,
     set_limits,
     show_results,
+    shown,
     tidy,
 )
 
@@ -55,7 +56,7 @@ def front_figure(
     """
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    figure.suptitle(f"Pareto front: {title}", fontsize=11)
+    figure.suptitle(f"Pareto front: {shown(title)}", fontsize=11)
     star = Front([final] if final else [])
 
     costs, stars = (_objectives(x)[:, ::-1] for x in (front, star))
@@ -86,7 +87,8 @@ def front_figure(
             axes.scatter(*places[group].T, **look)
         if final:
             look = {"marker": "*", "color": _ORANGE, "edgecolors": "black", "zorder": 6}
-            words = f"{chosen or ''} knee, trained in full".replace("_", " ").strip()
+            words = f"{shown(chosen or '')} knee, trained in full"
+            words = words.replace("_", " ").strip()
             axes.scatter(
                 *end.T, s=210, linewidths=0.8, label=words.capitalize(), **look
             )
@@ -130,7 +132,7 @@ def _knees(
     for (name, own), (marker, color) in zip(criteria.items(), _KNEES, strict=False):
         look = {"facecolors": "none", "edgecolors": color, "linewidths": 1.6}
         look |= {"s": 170, "marker": marker, "zorder": 5}
-        yield names == name, look | {"label": f"Knee: {', '.join(own)}"}
+        yield names == name, look | {"label": shown(f"Knee: {', '.join(own)}")}
 
 
 def levels_figure(front: Front, title: str) -> Figure:
@@ -149,7 +151,7 @@ def levels_figure(front: Front, title: str) -> Figure:
     whole, strip = parts.flat
     panels = whole.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     count = f" (last {len(shown)} of {len(known)})" if len(shown) < len(known) else ""
-    text = f"Levels of the search{count}: {title}"
+    text = f"Levels of the search{count}: {shown(title)}"
     whole.suptitle("\n".join(textwrap.wrap(text, int(11 * width))), fontsize=11)
     places = _objectives(front)
     near = must_show(front.column("validation_accuracy"), places)

@@ -14,6 +14,7 @@ from experiments.plots.axes import (
     legend_below,
     results,
     show_results,
+    shown,
     tidy,
 )
 
@@ -42,7 +43,7 @@ def tradeoff(
     """
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     axes = figure.subplots()
-    figure.suptitle(f"Accuracy against dense weights left: {title}", fontsize=11)
+    figure.suptitle(f"Accuracy against dense weights left: {shown(title)}", fontsize=11)
     values = np.array([own[1:5] for own in trainings]).reshape(-1, 2, 2) * [1, 100]
     ends, deviations = values[:, 0], values[:, 1]
     lines = {name: results(front.nondominated()) for name, front in fronts.items()}
@@ -56,7 +57,7 @@ def tradeoff(
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
         look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
         line = line[np.argsort(line[:, 0])]
-        axes.step(*line.T, where="post", label=name, lw=1, ms=4, **look)
+        axes.step(*line.T, where="post", label=shown(name), lw=1, ms=4, **look)
     for number in map(int, np.flatnonzero(inside(axes, ends))):
         x, y = deviations[number] if deviations[number].any() else (None, None)
         axes.errorbar(
@@ -68,7 +69,7 @@ def tradeoff(
             markerfacecolor=None if trainings[number].pruned else "white",
             linestyle="none",
             capsize=2,
-            label=trainings[number].label,
+            label=shown(trainings[number].label),
         )
     if len(others):
         axes.plot(*others.T, "kx", ms=5, label="Published networks", zorder=0)

@@ -11,7 +11,6 @@ import contextlib
 import io
 import json
 import math
-import shutil
 import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +23,11 @@ from rich.console import Console
 from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
 from experiments.runs.console import say
-from experiments.runs.directory import check_tree, described, nulled, reason, writing
+from experiments.runs.directory import check_tree, described, nulled
+from experiments.runs.files import reason, sync_tree, writing
 
 FORMAT = 2  # 1 had no axis over networks
+_RECORD_LIMIT = 2**26  # bytes of the largest record that is read
 
 
 class Saved(NamedTuple):
@@ -44,6 +45,7 @@ class Checkpoints:
         self._path, self._config, self._console = path.absolute(), config, console
         self._scores: dict[int, float] = {}
         self._manager: Any = None
+        self._newest: int | None = None  # being written
 
     def __enter__(self) -> "Checkpoints":
         options = ocp.CheckpointManagerOptions(
@@ -74,9 +76,17 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def wait(self) -> None:
-        """Wait until the last checkpoint is on disk."""
+        """Wait until the last checkpoint is on disk, even if the power fails."""
+        newest, self._newest = self._newest, None
+
+        def sync() -> None:
+            with writing(self._path):
+                sync_tree(self._path / str(newest))
+
         with writing(self._path):
             self._manager.wait_until_finished()
+        if newest is not None:
+            on_first(sync)
 
     def save(
         self,
@@ -91,6 +101,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        self.wait()
         self._scores[step] = _comparable(score)
         packed = _pack(carry)
         record = nulled(
@@ -109,6 +120,7 @@ class Checkpoints:
         )
         with writing(self._path):
             self._manager.save(step, args=args, force=True)
+        self._newest = step
 
     def restore(self, like: Any, same: dict[str, Any] | None = None) -> Saved | None:
         """Return the newest readable checkpoint; report and delete damaged newer ones.
@@ -147,6 +159,8 @@ class Checkpoints:
         return [step in (*steps[-2:], best) for step in steps]
 
     def _record(self, step: int) -> dict[str, Any]:
+        if (self._path / f"{step}/record/metadata").stat().st_size > _RECORD_LIMIT:
+            raise ValueError(f"the record has more than {_RECORD_LIMIT:,} bytes")
         args = ocp.args.Composite(record=ocp.args.JsonRestore())
         return self._manager.restore(step, args=args).record
 
@@ -169,11 +183,6 @@ class Checkpoints:
         if record.pop("checksum") != _checksum(packed, record):
             raise ValueError("the checksum differs")
         return Saved(step, _unpack(packed, like), record["recorded"])
-
-
-def remove(path: Path) -> None:
-    """Remove the checkpoints of a training that is no longer needed."""
-    on_first(lambda: shutil.rmtree(path, ignore_errors=True))
 
 
 def _comparable(score: float | None) -> float:

@@ -1,6 +1,9 @@
-"""Terminal output of a run: progress bar or plain lines, and the final table."""
+"""Terminal output of a program: messages, progress, the final table, exit codes."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -8,7 +11,86 @@ from rich import box, progress
 from rich.console import Console
 from rich.table import Table
 
+from experiments.errors import Failure, Interrupted
+
 _BAR = 10  # columns
+
+
+def exit_code(body: Callable[[], Any]) -> int:
+    """Call a program's body; print known failures, and return the exit code.
+
+    The body may return an exit code; None is 0. Output that cannot be shown is lost,
+    and does not end the program.
+    """
+    with tolerant_output():
+        try:
+            return body() or 0
+        except Interrupted as interrupt:
+            then = "nothing had begun."
+            if interrupt.command:
+                then = f"everything done is saved. Resume with: {interrupt.command}"
+            print(f"Stopped by {interrupt}: {then}", file=sys.stderr)
+            if interrupt.compiling:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(interrupt.code)
+            return interrupt.code
+        except Failure as failure:
+            print(f"error: {failure}", file=sys.stderr)
+            return failure.code
+        except KeyboardInterrupt:
+            print("Stopped by SIGINT: nothing had begun.", file=sys.stderr)
+            return 130
+
+
+@contextlib.contextmanager
+def tolerant_output() -> Iterator[None]:
+    """Make standard output and error lose what they cannot show.
+
+    A reader that goes away (`| head`), a full disk behind a redirection, a closed
+    terminal or an encoding that lacks a letter must not end a training.
+    """
+    out, err = _Tolerant(sys.stdout), _Tolerant(sys.stderr)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+    finally:
+        out.flush()
+        err.flush()
+
+
+class _Tolerant:
+    """A text stream that raises no errors; None is a closed one."""
+
+    def __init__(self, stream: Any):
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def write(self, text: str) -> int:
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        known = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._try(lambda: self._stream.write(known))
+        return len(text)
+
+    def flush(self) -> None:
+        self._try(lambda: self._stream.flush())
+
+    def _try(self, action: Callable[[], Any]) -> None:
+        if self._stream is None:
+            return
+        try:
+            action()
+        except (OSError, ValueError):  # ValueError: closed by Python
+            # What the stream still holds would raise again when Python ends.
+            with contextlib.suppress(OSError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, self._stream.fileno())
+                os.close(null)
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:

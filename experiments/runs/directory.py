@@ -4,7 +4,7 @@
 `summary.json` is replaced after each epoch and records whether the run has finished.
 Whatever stops a run, each of these files is either whole or absent. With several
 processes, the first one writes these files and all of them save a model together.
-Whatever cannot be written or read is a `RunDirectoryError`.
+Whatever cannot be written is a `RunDirectoryError`.
 """
 
 import contextlib
@@ -12,12 +12,10 @@ import datetime
 import glob
 import json
 import logging
-import os
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 import jax
@@ -26,11 +24,15 @@ from bopt.fronts import Front
 from bopt.selections import path_name
 from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
+from experiments.runs import files
 
 # Orbax logs a traceback of every failure, which ends in a one-line error here.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 _OVERHEAD = 2**18  # bytes beside the arrays in a saved model, rounded up generously
+# Everything that a run may have, beside its seeds' folders.
+_NAMES = (*files.FIRST, "front.json", "compare.csv", ".lock", "model", "networks")
+_NAMES += ("figures",)
 
 
 class RunDirectory:
@@ -53,16 +55,8 @@ class RunDirectory:
             )
         directory = cls(path)
         on_first(directory.make)
-        on_first(directory._check_new)
+        on_first(lambda: files.check_new(path))
         return directory
-
-    def _check_new(self) -> None:
-        for name in ("config.json", "metrics.jsonl", "summary.json", "front.csv"):
-            if (self.path / name).exists():
-                raise RunDirectoryError(
-                    f"{self.path} already holds a run ({name}). Resume it with "
-                    "--resume, choose another --out, or remove it."
-                )
 
     def make(self) -> None:
         """Make the folder."""
@@ -75,11 +69,15 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self, new: bool) -> Iterator[None]:
-        """Keep other processes out during the block; if `new`, no run may be there."""
-        lock = filelock.FileLock(self.path / ".lock", blocking=False)
+        """Keep other processes out during the block; if `new`, no run may be there.
+
+        Symbolic links in the run directory are refused, what killed processes left
+        half-written is removed, and so is a new run that failed before its training.
+        """
+        lock = filelock.FileLock(files.within(self.path, ".lock"), blocking=False)
 
         def acquire() -> None:
-            with writing(self.path):
+            with files.writing(self.path):
                 try:
                     lock.acquire()
                 except filelock.Timeout as error:
@@ -88,13 +86,35 @@ class RunDirectory:
                         "or choose another --out."
                     ) from error
             if new:  # another process may have started since `create`
-                self._check_new()
+                files.check_new(self.path)
+            seeds = (folder.name for folder in self.path.glob("seed-*"))
+            files.tidy(self.path, (*_NAMES, *seeds))
 
         try:
             on_first(acquire)
-            yield
+            try:
+                yield
+            except BaseException:
+                if new and jax.process_index() == 0:
+                    self._discard()
+                raise
         finally:
             lock.release()
+
+    def begun(self) -> bool:
+        """Return whether there is a result or a checkpoint."""
+        patterns = ("metrics.jsonl", "front.csv", "checkpoints/**/_CHECKPOINT_METADATA")
+        return any(any(self.path.glob(f"**/{pattern}")) for pattern in patterns)
+
+    def _discard(self) -> None:
+        """Remove a new run that has not begun."""
+        if self.begun():
+            return
+        seeds = (file.parent.name for file in self.path.glob("seed-*/config.json"))
+        with contextlib.suppress(OSError):
+            for name in ("config.json", "checkpoints", ".lock", *seeds):
+                files.remove(self.path, name)
+            self.path.rmdir()  # unless there is something else
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json."""
@@ -123,77 +143,51 @@ class RunDirectory:
         if jax.process_index() != 0:
             return
         path = self.path / name
-        temporary = path.with_suffix(".partial")
-        with writing(path):
-            before = path.read_text() if append and path.exists() else ""
-            try:
-                temporary.write_text(before + text)
-                os.replace(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with files.writing(path):
+            before = path.read_bytes() if append and path.exists() else b""
+            files.write(self.path, name, before + text.encode())
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder, if it is there."""
+
+        def remove() -> None:
+            with files.writing(self.path / name):
+                files.remove(self.path, name)
+
+        on_first(remove)
 
     def save_model(self, params: Any, name: str = "model") -> None:
         """Save parameters, zeros included, into the folder `name`."""
         import orbax.checkpoint as ocp  # seconds, which readers of runs need not wait
 
-        path = (self.path / name).absolute()
+        path = files.within(self.path, name).absolute()
         size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params))
 
         def check_space() -> None:
             # Here a full disk is one error; TensorStore's threads print many.
-            with writing(path), tempfile.TemporaryFile(dir=self.path) as file:
+            with files.writing(path), tempfile.TemporaryFile(dir=self.path) as file:
                 file.write(bytes(size + _OVERHEAD))
 
+        def sync() -> None:
+            with files.writing(path):
+                files.sync_tree(path)
+
         on_first(check_space)
-        with writing(path), ocp.StandardCheckpointer() as checkpointer:
+        with files.writing(path), ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path, params, force=True)
+        on_first(sync)
 
     def load_model(self, name: str, like: Any) -> Any:
         """Load what `save_model` saved; `like` has arrays, or their shapes."""
         import orbax.checkpoint as ocp
 
-        path = (self.path / name).absolute()
-        with _reading(path), ocp.StandardCheckpointer() as checkpointer:
+        path = files.within(self.path, name).absolute()
+        with files.reading(path), ocp.StandardCheckpointer() as checkpointer:
             found = checkpointer.metadata(path).item_metadata
             if found is None:
                 raise OSError("It is missing or damaged")
             check_tree(described(found.tree), described(like), path)
             return checkpointer.restore(path, like)
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Report a failure of the block, which writes `path`, in one line."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        # TensorStore raises a ValueError when the disk is full; another one may be a
-        # mistake of ours, or a lost process, which JAX reports.
-        if isinstance(error, ValueError) and "writ" not in str(error):
-            raise
-        raise RunDirectoryError(
-            f"Cannot write {path}: {reason(error)}. The epochs before are intact; free "
-            "some space and use --resume, or choose another --out."
-        ) from error
-
-
-@contextlib.contextmanager
-def _reading(name: Path | str) -> Iterator[None]:
-    """Report a failure of the block, which reads `name`, in one line."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise RunDirectoryError(
-            f"Cannot read {name}: {reason(error)}. Restore it, or start a new run."
-        ) from error
-
-
-def reason(error: Exception) -> str:
-    """Return an error's message in one line, of TensorStore's the innermost cause."""
-    text = getattr(error, "strerror", None) or str(error).strip()
-    line = (text.splitlines() or [type(error).__name__])[0]
-    line, *details = re.split(r" \[(?:tensorstore_spec|os_error_code)=", line)
-    return (line.rpartition(": ")[2] if details else line).rstrip(".")
 
 
 def described(tree: Any) -> dict[str, str]:
@@ -213,54 +207,6 @@ def check_tree(found: dict[str, str], expected: dict[str, str], name: Path) -> N
                 f"{name} belongs to another model or optimizer: {path} is {there}; "
                 f"expected {here}. Use the options that it was written with."
             )
-
-
-class Run(NamedTuple):
-    """Content of a run directory; `summary` is empty before the first epoch."""
-
-    path: Path
-    config: dict[str, Any]
-    metrics: list[dict[str, Any]]
-    summary: dict[str, Any]
-
-
-def read(path: str | Path) -> Run:
-    """Read a run directory, finished or not."""
-    path = Path(path)
-    for name in ("config.json", "metrics.jsonl"):
-        if not (path / name).is_file():
-            raise RunDirectoryError(
-                f"{path} holds no run: it has no {name}. Name a folder that an "
-                "experiment wrote with --out."
-            )
-    file, metrics = path / "metrics.jsonl", []
-    with _reading(file):
-        lines = file.read_text().splitlines()
-    for number, line in enumerate(lines, 1):
-        with _reading(f"{file}, line {number}"):
-            metrics.append(_object(line))
-    config, summary = read_json(path / "config.json"), read_json(path / "summary.json")
-    return Run(path, config, metrics, summary)
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """Read a JSON object; a missing file is an empty one."""
-    with _reading(file):
-        return _object(file.read_text()) if file.is_file() else {}
-
-
-def _object(text: str) -> dict[str, Any]:
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError("It is not a JSON object")
-    return content
-
-
-def read_front(path: str | Path) -> Front:
-    """Read the points of a front so far from its run directory."""
-    file = Path(path) / "front.csv"
-    with _reading(file):
-        return Front.from_csv(file.read_text() if file.is_file() else "")
 
 
 def nulled(value: Any) -> Any:

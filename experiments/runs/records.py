@@ -1,26 +1,4 @@
-"""Keys of the files of a run directory, which readers may rely on.
-
-`config.json`: every option as resolved, and `experiment`, `dataset_found`,
-`dataset_title`, `data_source`, `sizes` (split -> number of images), `versions` (of
-packages, and the commit), `device` (`platform`, `kind` and `count`; the `processor`,
-its `cores`).
-
-`metrics.jsonl`, one object per epoch; in epoch 0, before training, `weights` and
-`learning_rate` are null: `epoch`; `step` and `seconds` since the start of the run;
-`learning_rate` of the epoch's last step; `objectives` and `weights`, means over the
-epoch (with --split, weights are an object, group of layers -> means); `train_`,
-`validation_` and `test_accuracy` (0 to 1) and `_cross_entropy` (nats; train on at most
-10,000 fixed images); `l1` of the dense kernels; `nonzeros`, dense layer -> count;
-`nonzeros_conv`, convolution -> count of its kernel; `dense_sparsity`, `conv_sparsity`
-(null without convolutions) and `total_sparsity` (0 to 1).
-
-`summary.json`: the final figures, see `summary`; `finished` is true once the run is
-complete.
-
-A run with several random seeds has a run directory per seed. Its own files have the
-same keys and hold the means; lines of the metrics and the summary also have
-`deviation`, the sample standard deviation of every number by key.
-"""
+"""Content of the files of a run directory, see `experiments.runs.schema`."""
 
 import functools
 import importlib.metadata

@@ -1,30 +1,34 @@
 """Resume: options stored with a run, and checks that it can be continued."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from rich.console import Console
 
 from experiments.config import from_flat
 from experiments.errors import ConfigError, RunDirectoryError
 from experiments.runs.console import say
-from experiments.runs.directory import read_json
+from experiments.runs.reading import check_value, read_config, read_json
 
+# Options that are never taken from a file: a host in it would be connected to.
+OWN = frozenset({"resume", "distributed", "coordinator", "processes", "process_id"})
 # Options that do not change the result, except by rounding.
-FREE = frozenset(
-    {
-        *("resume", "data_dir", "figures", "checkpoint_every", "compilation_cache"),
-        *("save", "parallel", "devices", "distributed"),
-        *("coordinator", "processes", "process_id"),
-    }
-)
+FREE = OWN | {
+    *("data_dir", "figures", "checkpoint_every", "compilation_cache"),
+    *("save", "parallel", "devices"),
+}
 
 Options = TypeVar("Options")
 
 
 def stored(path: str, program: str) -> dict[str, Any]:
     """Read config.json of a run, which is one of this program."""
-    content = read_json(Path(path) / "config.json")
+    content, whole = read_config(Path(path)), Path(path).absolute()
+    if whole.name.startswith("seed-") and (whole.parent / "config.json").is_file():
+        raise RunDirectoryError(
+            f"{path} is one seed of a run of several; expected the whole run. Give "
+            f"--resume {whole.parent}."
+        )
     found = content.get("experiment")
     if found != program:
         problem = f"is a run of {found}" if content else "has no config.json"
@@ -36,9 +40,14 @@ def stored(path: str, program: str) -> dict[str, Any]:
 
 
 def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:
-    """Build options from config.json."""
+    """Build options from config.json, except those of `OWN`."""
     lists = {key: tuple(v) for key, v in content.items() if isinstance(v, list)}
-    return from_flat(cls, content | lists | {"resume": path})
+    values = {key: value for key, value in (content | lists).items() if key not in OWN}
+    config, file = from_flat(cls, values | {"resume": path}), Path(path, "config.json")
+    for group in vars(config).values():
+        for key, hint in get_type_hints(type(group)).items():
+            check_value(file, key, getattr(group, key), hint)
+    return config
 
 
 def check_unchanged(given: dict[str, Any], begun: dict[str, Any]) -> None:

@@ -1,14 +1,15 @@
 """Loop: all epochs of a run, recorded, saved and shown."""
 
+import contextlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from experiments.config.options import Config
 from experiments.errors import Interrupted, NonFiniteError, RunDirectoryError
-from experiments.runs import records
+from experiments.runs import reading, records, schema
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.console import Display
 from experiments.runs.directory import RunDirectory
@@ -16,6 +17,14 @@ from experiments.training.optimizers import schedule
 from experiments.training.session import Session
 from experiments.training.step import make_penalties
 from experiments.training.trainer import Progress, Trainer
+
+
+class Recorded(TypedDict):
+    """What a checkpoint records beside the state."""
+
+    rows: list[list[dict[str, Any]]]  # epoch -> seed -> row of metrics.jsonl
+    summaries: list[dict[str, Any]]  # per seed
+    training_seconds: float
 
 
 class Loop:
@@ -84,18 +93,32 @@ class Loop:
     def _resume(self) -> None:
         saved = self._checkpoints.restore(self._trainer.state)
         if saved is not None:
+            name = f"checkpoint {saved.step} of {self._directory.path}"
+            reading.check(saved.recorded, Recorded, name)
+            for row in (row for rows in saved.recorded["rows"] for row in rows):
+                reading.check(row, schema.Row, name)
             self._trainer.state, self._step = saved.carry, saved.step
             self._rows = saved.recorded["rows"]
             self._summaries = saved.recorded["summaries"]
             self._training_seconds = saved.recorded["training_seconds"]
             self._start -= self._rows[-1][0]["seconds"]
             self._write_summaries()
+        elif self._was_finished():
+            raise RunDirectoryError(
+                f"{self._directory.path} is finished, but files are missing, and there "
+                "is no checkpoint to make them from. Restore them, or start a new run."
+            )
         # Rows written after that checkpoint will be written again.
         for number, own in enumerate(self._seeds.values()):
             own.write_metrics([rows[number] for rows in self._rows])
         if len(self._seeds) > 1:
             means = [records.mean(rows) for rows in self._rows]
             self._directory.write_metrics(means)
+
+    def _was_finished(self) -> bool:
+        with contextlib.suppress(RunDirectoryError):
+            return bool(reading.read_summary(self._directory.path).get("finished"))
+        return False
 
     def _train(self) -> None:
         for epoch in range(len(self._rows), self._epochs + 1):

@@ -15,9 +15,9 @@ from experiments.config.options import Config
 from experiments.devices import data_devices
 from experiments.errors import Interrupted
 from experiments.runs import records
-from experiments.runs.checkpoints import Checkpoints, remove
+from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.console import progress_bar, say
-from experiments.runs.directory import read_front
+from experiments.runs.reading import read_front
 from experiments.training.optimizers import compose
 from experiments.training.session import Session
 from experiments.training.step import make_penalties, steps_per_epoch
@@ -91,7 +91,7 @@ class FrontSearch:
         if self.front:  # a process killed between two files left them different
             self._session.directory.append_points(Front([]), self.front)
         for point in self.front:  # left by a process killed before it removed them
-            remove(self._checkpoints(point.name))
+            self._session.directory.remove(f"checkpoints/{point.name}")
         level = 0
         while level <= options.levels:
             before = Front(point for point in self.front if point.level < level)
@@ -104,9 +104,6 @@ class FrontSearch:
             self._train(self._jobs(batch, left, level))
             level += 1
         return f"all {options.levels} levels are done"
-
-    def _checkpoints(self, name: str):
-        return self._session.directory.path / "checkpoints" / name
 
     def _jobs(self, batch: Batch, number: int, level: int) -> list[Job]:
         """Return the first trainings of a batch, with every seed, still to be done."""
@@ -135,8 +132,10 @@ class FrontSearch:
             trainer = self._trainers[warm]
             now, jobs = jobs[: trainer.capacity], jobs[trainer.capacity :]
             trainer.start(*_seeds_and_weights(now))
-            path = self._checkpoints(now[0].point.name)
-            with Checkpoints(path, self._record, console) as checkpoints:
+            name = f"checkpoints/{now[0].point.name}"
+            with Checkpoints(
+                directory.path / name, self._record, console
+            ) as checkpoints:
                 epochs, seconds = self._train_epochs(trainer, now, warm, checkpoints)
             scores = trainer.evaluate(("validation", "test"))
             trained = []
@@ -147,7 +146,7 @@ class FrontSearch:
             # After the parameters, so that no point is without them.
             self.front = self.front.merge(Front(trained))
             directory.append_points(Front(trained), self.front)
-            remove(path)
+            directory.remove(name)
             for point in trained:
                 say(console, _line(point))
 
@@ -172,7 +171,8 @@ class FrontSearch:
             # Over many networks, the library's convolution is a grouped one, and slow.
             model = self._make_model("auto" if parallel == 1 else "patches")
             seeds, weights = _seeds_and_weights((jobs * parallel)[:parallel])
-            trainer = Trainer(model, optimizer, dataset, config, seeds, weights)
+            check = functools.partial(self._session.check, alone=True)
+            trainer = Trainer(model, optimizer, dataset, config, seeds, weights, check)
             statistics = jax.local_devices()[0].memory_stats() or {}
             room = statistics.get("bytes_limit", math.inf)
             fits = (trainer.memory or 0) <= MEMORY * room

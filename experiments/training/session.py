@@ -10,7 +10,7 @@ from rich.console import Console
 
 from experiments.data import Dataset
 from experiments.devices import gathered
-from experiments.errors import Interrupted
+from experiments.errors import STOP_SIGNALS, Interrupted
 from experiments.runs import records, resume
 from experiments.runs.directory import RunDirectory
 
@@ -23,7 +23,8 @@ class Session(NamedTuple):
       directory: the run directory, locked by this process.
       dataset: the images.
       console: terminal output.
-      check: raises `experiments.errors.Interrupted` after a signal.
+      check: raises `experiments.errors.Interrupted` after a signal to any process; all
+        call it together. With `alone=True`, after a signal to this one.
       start: start of the program, by `time.perf_counter`.
     """
 
@@ -31,7 +32,7 @@ class Session(NamedTuple):
     directory: RunDirectory
     dataset: Dataset
     console: Console
-    check: Callable[[], None]
+    check: Callable[..., None]
     start: float
 
 
@@ -59,23 +60,25 @@ def opened(
         try:
             yield Session(program, directory, dataset, console, check, start)
         except Interrupted as interrupt:
-            interrupt.command = (
-                f"python -m experiments.{program} --resume {directory.path}"
-            )
+            if path or directory.begun():
+                interrupt.command = (
+                    f"python -m experiments.{program} --resume {directory.path}"
+                )
             raise
 
 
 @contextlib.contextmanager
-def deferred_signals() -> Iterator[Callable[[], None]]:
-    """Hold SIGINT and SIGTERM back until the program checks for them.
+def deferred_signals() -> Iterator[Callable[..., None]]:
+    """Hold back the signals that stop a program until it checks for them.
+
+    A signal that was ignored before, as by nohup, stays so. A second one acts at once.
 
     Yields:
-      A function that raises `Interrupted` if any process of the run has received a
-      signal; all processes call it together. A second signal acts at once.
+      The function `Session.check`.
     """
     received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    before = {n: old for n, old in before.items() if old is not signal.SIG_IGN}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -86,12 +89,13 @@ def deferred_signals() -> Iterator[Callable[[], None]]:
         received.append(number)
         restore()
 
-    def check() -> None:
-        number = max(gathered(received[0] if received else 0))
+    def check(*, alone: bool = False) -> None:
+        own = received[0] if received else 0
+        number = own if alone else max(gathered(own))
         if number:
             raise Interrupted(number)
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, receive)
     try:
         yield check

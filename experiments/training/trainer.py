@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,7 @@ from experiments.devices import (
     sharding,
     split_batch,
 )
+from experiments.errors import Interrupted
 from experiments.runs.records import SPLITS, Scores
 from experiments.training.images import moments, scaled
 from experiments.training.step import (
@@ -80,6 +81,8 @@ class Trainer:
       seeds: random seed per network.
       weights: fixed weights of the objectives per network; None if the optimizer
         chooses them.
+      check: called again and again while the programs compile; may raise
+        `experiments.errors.Interrupted`.
 
     Attributes:
       carry: everything that changes during training, see `experiments.training.step`.
@@ -96,6 +99,7 @@ class Trainer:
         config: Config,
         seeds: Sequence[int],
         weights: Sequence[Weights] | None = None,
+        check: Callable[[], None] = lambda: None,
     ):
         batch_size = config.optimizer.batch_size
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
@@ -142,14 +146,17 @@ class Trainer:
         shapes, order = (carry.params, carry.model_state), self._orders(1)
         steps = jax.jit(steps, donate_argnums=0, out_shardings=where)
         evaluate = jax.jit(evaluate, out_shardings=where)
-        lowered = [
-            jax.jit(init, out_shardings=where).lower(self._seeds, self._weights),
-            steps.lower(carry, order, self._weights, *self._arrays, 1, 0, 0),
-            evaluate.lower(*shapes, *self._arrays, 0, 0),
-        ]
-        with ThreadPoolExecutor() as pool:  # XLA compiles on several cores at once
-            compiled = list(pool.map(lambda program: program.compile(), lowered))
-        self._init, self._steps, self._evaluate = compiled
+        init = jax.jit(init, out_shardings=where)
+        self._init, self._steps, self._evaluate = _compiled(
+            [
+                lambda: init.lower(self._seeds, self._weights),
+                lambda: steps.lower(
+                    carry, order, self._weights, *self._arrays, 1, 0, 0
+                ),
+                lambda: evaluate.lower(*shapes, *self._arrays, 0, 0),
+            ],
+            check,
+        )
         self.carry: Carry = self._init(self._seeds, self._weights)
         self.seconds_compile = time.perf_counter() - start
         plan = self._steps.memory_analysis()
@@ -296,3 +303,23 @@ class Trainer:
 
     def _put(self, arrays: Any, split: bool = True) -> Any:
         return jax.device_put(arrays, sharding(self._mesh, split))
+
+
+def _compiled(
+    lower: Sequence[Callable[[], Any]], check: Callable[[], None]
+) -> list[jax.stages.Compiled]:
+    """Lower and compile programs in threads, while this one answers signals.
+
+    XLA compiles on several cores at once, and cannot be stopped.
+    """
+    pool = ThreadPoolExecutor()
+    try:
+        done = [pool.submit(lambda own=own: own().compile()) for own in lower]
+        while wait(done, timeout=0.1).not_done:
+            check()
+    except Interrupted as interrupt:
+        interrupt.compiling = True
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+    return [own.result() for own in done]

@@ -10,7 +10,7 @@ import pytest
 from networks import Small
 
 from experiments import pareto_front
-from experiments.runs.directory import read_front
+from experiments.runs.reading import read_front
 
 WORDS = "--dataset digits --no-figures --batch-size 16 --epochs 2 --final-epochs 1"
 PROGRAM = (__file__,)

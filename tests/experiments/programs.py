@@ -14,7 +14,7 @@ from networks import Normalised, Small
 
 from experiments.config import Config, VggConfig
 from experiments.launch import main
-from experiments.runs.directory import Run, read
+from experiments.runs.reading import Run, read
 
 LENET = ("-m", "experiments.mnist_lenet")
 VGG = ("-m", "experiments.cifar_vgg")

@@ -17,7 +17,7 @@ from bopt import models
 from experiments import data
 from experiments.config import VggConfig, flat
 from experiments.launch import main
-from experiments.runs.directory import read
+from experiments.runs.reading import read
 from experiments.training.images import moments, scaled
 
 pytestmark = pytest.mark.slow  # a program of their own; options: test_config_vgg

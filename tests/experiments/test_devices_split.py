@@ -12,7 +12,7 @@ import pytest
 from on_devices import BATCH, run
 from programs import SMALL, finish, small, start, wait_for_epochs
 
-from experiments.runs.directory import read, read_front
+from experiments.runs.reading import read, read_front
 
 DIGITS = "--dataset digits --no-figures"
 ONE_IMAGE = 1 / 143  # of the smallest split of the digits

@@ -3,6 +3,7 @@
 Nothing that was done is lost: resumed, a run ends with the same bits.
 """
 
+import functools
 import os
 import re
 import resource
@@ -27,7 +28,7 @@ from programs import (
 )
 from resuming import arrays, newest, results
 
-from experiments.runs.directory import read, read_front
+from experiments.runs.reading import read, read_front
 
 pytestmark = pytest.mark.slow
 
@@ -281,7 +282,8 @@ def test_a_file_that_may_not_grow(tmp_path):
 
 @pytest.mark.parametrize("program", [SMALL, LENET])
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
 )
 def test_a_signal_stops_between_two_chunks(program, number, code, tmp_path):
     path = tmp_path / "run"
@@ -323,6 +325,65 @@ def test_a_signal_stops_a_search(number, code, tmp_path):
     )
     assert 2 <= len(read_front(path)) < 20
     assert len([*(path / "checkpoints").iterdir()]) == 1  # of the batch
+
+
+def test_nohup_keeps_a_run_going(tmp_path):
+    path = tmp_path / "run"
+    words = f"{DIGITS} --train-size 64 --epochs 60 --out {path}"
+    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    process = start(SMALL, words, preexec_fn=ignore)
+    wait_for_epochs(process, path, 2)
+    process.send_signal(signal.SIGHUP)
+    code, _, err = finish(process)
+    assert (code, err) == (0, "")
+    assert read(path).summary["finished"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_compilation(number, tmp_path):
+    """The compiler cannot be stopped, and is not waited for."""
+    path, env = tmp_path / "run", {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    process = start(LENET, f"{ENDLESS} {path}", env=env)
+    assert process.stdout is not None
+    while process.stdout.readline() != "Compiling.\n":
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(number)
+    code, _, err = finish(process)
+    assert code == 128 + number
+    assert err == f"Stopped by {number.name}: nothing had begun.\n"
+    assert not path.exists()
+
+
+def test_ctrl_c_while_a_program_starts_is_one_line():
+    """At any moment of the imports."""
+    for _ in range(3):
+        process = start(LENET, ENDLESS + " nowhere")
+        time.sleep(0.4)
+        process.send_signal(signal.SIGINT)
+        code, _, err = finish(process)
+        assert code in (-signal.SIGINT, 130)
+        assert err in ("", "Stopped by SIGINT: nothing had begun.\n")
+
+
+# Output
+
+
+@pytest.mark.parametrize("output", ["closed", "full"])
+def test_output_that_cannot_be_written_does_not_end_a_run(output, tmp_path):
+    path = tmp_path / "run"
+    words = f"{DIGITS} --train-size 64 --epochs 4 --out {path}"
+    if output == "full":
+        with open("/dev/full", "w") as full:
+            process = start(SMALL, words, stdout=full)
+    else:
+        process = start(SMALL, words)
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdout = None
+    code, _, err = finish(process)
+    assert (code, err) == (0, "")
+    assert read(path).summary["finished"]
 
 
 def test_a_second_signal_acts_at_once(tmp_path):

@@ -17,9 +17,14 @@ from networks import Small
 from programs import small
 
 import bopt
+from experiments import data
 from experiments.__main__ import PROGRAMS
 from experiments.config import Config, flat
-from experiments.runs.directory import RunDirectory, read
+from experiments.config.command_line import expanded
+from experiments.errors import ConfigError
+from experiments.launch import main
+from experiments.runs.directory import RunDirectory
+from experiments.runs.reading import read
 
 SCORES = {
     f"{split}_{name}"
@@ -344,6 +349,38 @@ def test_options_that_do_not_fit(words, message, tmp_path, capsys):
     assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1
     assert not path.exists()  # the same --out can be used again
+
+
+def test_what_needs_no_data_is_judged_before(tmp_path, monkeypatch, copied_run, capsys):
+    """An occupied --out, --init-from of nothing, too many devices."""
+    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data are loaded"))
+    for words, message in [
+        (f"--out {copied_run}", f"{copied_run} already holds a run"),
+        ("--init-from nowhere", "nowhere holds no trained network"),
+        ("--devices 99", "--devices is 99"),
+    ]:
+        assert small(words) != 0
+        assert capsys.readouterr().err.startswith(f"error: {message}")
+
+
+def test_a_run_that_fails_before_its_training_leaves_no_folder(tmp_path, capsys):
+    class Broken(Small):
+        def __call__(self, *args, **kwargs):
+            raise ConfigError("a network that cannot be made")
+
+    out = tmp_path / "run"
+    for seeds in (1, 2):
+        words = f"--dataset digits --train-size 64 --seeds {seeds} --out {out}".split()
+        assert main("small", Config, lambda *_: Broken(), words) == 2
+        assert "a network that cannot be made" in capsys.readouterr().err
+        assert not out.exists()
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    words = ["--out=~/run", "--data-dir", "~/data", "--optimizer=adam", "x~"]
+    expected = ["--out=/home/me/run", "--data-dir", "/home/me/data"]
+    assert expanded(words) == [*expected, *words[3:]]
 
 
 def test_processes_need_a_common_folder(capsys):

@@ -8,7 +8,7 @@ from programs import small
 
 from experiments.config import Config
 from experiments.launch import main
-from experiments.runs.directory import read
+from experiments.runs.reading import read
 
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 

@@ -15,7 +15,7 @@ from programs import LENET, SMALL, finish, start
 
 import bopt
 from bopt.models import LeNet5
-from experiments.runs.directory import read
+from experiments.runs.reading import read
 
 pytestmark = pytest.mark.slow
 

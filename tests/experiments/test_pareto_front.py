@@ -9,7 +9,7 @@ import pytest
 from fronts import SMALL, WORDS, table, trace, use_small
 
 from bopt.fronts import Front
-from experiments.runs.directory import read, read_front
+from experiments.runs.reading import read, read_front
 
 SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 

@@ -24,7 +24,7 @@ from resuming import untimed
 
 from experiments.config import Config
 from experiments.launch import main
-from experiments.runs.directory import read, read_front
+from experiments.runs.reading import read, read_front
 
 pytestmark = pytest.mark.slow
 

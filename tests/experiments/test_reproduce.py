@@ -22,7 +22,7 @@ from experiments.config import (
 from experiments.paper_runs import PARTS
 from experiments.report_tables import Result
 from experiments.reproduce import Options, arguments
-from experiments.runs.directory import read, read_json
+from experiments.runs.reading import read, read_json
 
 RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
 OPTIONS = {

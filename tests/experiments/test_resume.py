@@ -7,6 +7,7 @@ stands for them, where a kill can hardly hit the place.
 import json
 import shutil
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from matplotlib.figure import Figure
 from programs import normalised, small
 from resuming import killed, newest, results, snapshot, stopping
 
-from experiments import figures
+from experiments import figures, launch
+from experiments.config import Config
 from experiments.runs.checkpoints import Checkpoints
-from experiments.runs.directory import RunDirectory, read
+from experiments.runs.directory import RunDirectory
+from experiments.runs.reading import read
 from experiments.training.loop import Loop
 
 # The program of the session's `trained_run`, which is compiled once.
@@ -171,7 +174,7 @@ def test_finished_is_the_last_write(words, seeds, tmp_path, wholes, monkeypatch)
     unfinished = own[0] / "model.orbax-checkpoint-tmp"
     unfinished.mkdir()
     (unfinished / "d").write_text("half")
-    (path / "summary.partial").write_text("{")
+    (path / ".summary.json.0123456789abcdef.partial").write_text("{")
     assert small(given) == 0
     assert results(path) == wholes(small, words)
     assert not [*path.rglob("*.partial")]
@@ -205,7 +208,87 @@ def test_a_damaged_checkpoint_costs_an_epoch(begun, capsys, wholes):
     assert results(begun) == wholes(small, "")
 
 
+# What is missing is made again
+
+
+def old_summary(path: Path) -> None:
+    file = path / "summary.json"
+    file.write_text(file.read_text().replace("true", "false"))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        old_summary,
+        lambda path: (path / "summary.json").unlink(),
+        lambda path: (path / "summary.json").write_text(""),
+        lambda path: (path / "summary.json").write_text("[]"),
+        lambda path: (path / "summary.json").write_bytes(bytes(700)),
+        lambda path: shutil.rmtree(path / "model"),
+        lambda path: (path / "model" / "_METADATA").write_text(""),
+        lambda path: (path / "metrics.jsonl").write_bytes(bytes(200)),
+        lambda path: (path / "metrics.jsonl").unlink(),
+        lambda path: (path / "figures" / "loss.png").unlink(),
+    ],
+)
+def test_resume_makes_what_is_missing(spoil, copied_run, wholes):
+    spoil(copied_run)
+    with stopping(None) as progress:
+        assert small(f"--resume {copied_run}") == 0
+    assert not progress  # nothing is trained again
+    assert read(copied_run).summary["finished"] is True
+    assert results(copied_run) == wholes(small, "")
+    assert {file.name for file in (copied_run / "figures").iterdir()} == FIGURES
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_again(copied_run, capsys):
+    shutil.rmtree(copied_run / "checkpoints")
+    assert small(f"--resume {copied_run}") == 0
+    assert "nothing is left to do" in capsys.readouterr().out
+    shutil.rmtree(copied_run / "model")
+    before = (copied_run / "metrics.jsonl").read_bytes()
+    assert small(f"--resume {copied_run}") == 1
+    out, err = capsys.readouterr()
+    assert f"{copied_run} is finished but lacks model." in out
+    assert "no checkpoint to make them from" in err
+    assert (copied_run / "metrics.jsonl").read_bytes() == before
+
+
 # Refusals
+
+
+def test_the_address_of_another_process_is_not_taken_from_a_file(begun, monkeypatch):
+    file = begun / "config.json"
+    content = json.loads(file.read_text())
+    content |= {"distributed": True, "coordinator": "127.0.0.1:1", "processes": 2}
+    file.write_text(json.dumps(content | {"process_id": 1}))
+    options = launch.read_options(lambda _: Config, "small", ["--resume", str(begun)])
+    assert options.devices == Config().devices
+
+
+def test_a_seed_is_not_resumed_alone(copied_run, tmp_path, capsys):
+    seed = shutil.copytree(copied_run, tmp_path / "whole" / "seed-0")
+    shutil.copy(copied_run / "config.json", tmp_path / "whole")
+    assert small(f"--resume {seed}") == 1
+    assert capsys.readouterr().err == (
+        f"error: {seed} is one seed of a run of several; expected the whole run. Give "
+        f"--resume {tmp_path / 'whole'}.\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", ".lock", "checkpoints", "figures"])
+def test_links_in_a_run_directory_are_refused(name, begun, tmp_path, capsys):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "5.orbax-checkpoint-tmp").write_text("precious")
+    if (begun / name).is_dir():
+        shutil.rmtree(begun / name)
+    (begun / name).unlink(missing_ok=True)
+    target = outside if name in ("checkpoints", "figures") else outside / "file"
+    (begun / name).symlink_to(target)
+    assert small(f"--resume {begun}") == 1
+    assert f"error: {begun / name} is a symbolic link; " in capsys.readouterr().err
+    assert [own.name for own in outside.iterdir()] == ["5.orbax-checkpoint-tmp"]
 
 
 def test_a_finished_run_is_left_alone(trained_run, capsys):

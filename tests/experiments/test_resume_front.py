@@ -11,7 +11,8 @@ from bopt.fronts import Front
 from experiments import figures, pareto_front
 from experiments.runs import directory as directories
 from experiments.runs.checkpoints import Checkpoints
-from experiments.runs.directory import RunDirectory, read_front, read_json
+from experiments.runs.directory import RunDirectory
+from experiments.runs.reading import read_front, read_json
 from experiments.training import search
 from experiments.training.trainer import Trainer
 

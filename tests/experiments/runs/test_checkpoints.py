@@ -15,7 +15,7 @@ from rich.console import Console
 
 import bopt
 from experiments.runs import checkpoints as checkpoints_module
-from experiments.runs.checkpoints import Checkpoints, remove
+from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.directory import RunDirectoryError
 
 NAN = float("nan")
@@ -123,13 +123,6 @@ def test_a_step_is_saved_once(path):
     assert saved is not None and same(saved.carry, small(4))
     assert saved.recorded == {"rows": [4]}
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
-
-
-def test_checkpoints_can_be_removed(path):
-    fill(path, [2])
-    remove(path)
-    remove(path)
-    assert not path.exists()
 
 
 # Damage

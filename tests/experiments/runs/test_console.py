@@ -2,12 +2,20 @@
 
 import io
 import re
+import sys
 
 import pytest
 from rich.console import Console
 
+from experiments.errors import ConfigError
 from experiments.runs import console as console_module
-from experiments.runs.console import Display, print_summary, progress_bar, say
+from experiments.runs.console import (
+    Display,
+    exit_code,
+    print_summary,
+    progress_bar,
+    say,
+)
 
 UNPRUNED = {"nonzeros_conv": {"Conv_0": 864, "Conv_1": 9_216}, "conv_sparsity": 0.0}
 PRUNED = {"nonzeros_conv": {"Conv_0": 64, "Conv_1": 4_976}, "conv_sparsity": 0.5}
@@ -201,3 +209,48 @@ def test_the_table_of_dense_layers(conv):
     found = table(conv)
     assert not re.search("conv", found, re.IGNORECASE)
     assert "nonzeros, Dense_0" in found
+
+
+# Output that cannot be shown
+
+
+class Broken(io.StringIO):
+    """A stream that fails, as one whose reader went away."""
+
+    encoding = "ascii"  # pyright: ignore[reportAssignmentType]
+
+    def __init__(self, error: Exception | None = None):
+        super().__init__()
+        self.error = error
+
+    def write(self, text: str) -> int:
+        text.encode("ascii")
+        if self.error:
+            raise self.error
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError(), OSError(28, "full"), ValueError()]
+)
+def test_output_that_fails_is_lost(error, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Broken(error))
+    monkeypatch.setattr(sys, "stderr", Broken(error))
+
+    def body():
+        print("x")
+        say(Console(), "y")
+        raise ConfigError("z")
+
+    assert exit_code(body) == 2
+
+
+def test_letters_that_the_encoding_lacks_are_escaped(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", out := Broken())
+    assert exit_code(lambda: print("caf\u00e9 \udc80")) == 0
+    assert out.getvalue() == "caf\\xe9 \\udc80\n"
+
+
+def test_closed_streams(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert exit_code(lambda: say(Console(), "x")) == 0

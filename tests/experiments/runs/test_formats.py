@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from experiments.runs.checkpoints import Checkpoints
-from experiments.runs.directory import RunDirectoryError, read
+from experiments.runs.directory import RunDirectoryError
+from experiments.runs.reading import read
 
 FOLDER = Path(__file__).parent / "format-1"
 

@@ -13,7 +13,8 @@ from resuming import results, stopping
 
 from experiments.config import Config
 from experiments.launch import main
-from experiments.runs.directory import RunDirectory, read
+from experiments.runs.directory import RunDirectory
+from experiments.runs.reading import read
 
 # The options of `trained_run`, whose program is then compiled already.
 SHORT = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08 --no-figures"

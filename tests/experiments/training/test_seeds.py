@@ -8,7 +8,7 @@ from programs import small
 from resuming import arrays, results
 
 from experiments import figures
-from experiments.runs.directory import read
+from experiments.runs.reading import read
 from experiments.training.trainer import Trainer
 
 # The options of `trained_run`, whose program is then compiled already.

@@ -1,0 +1,30 @@
+"""Programs that are killed at changes of their run directory; see kills.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KILLS = Path(__file__).with_name("kills.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("program", "every", "saving"),
+    [
+        ("run", 9, 4),
+        ("seeds", 25, 0),
+        ("figures", 17, 0),
+        ("front", 30, 2),
+        ("reproduce", 40, 0),
+    ],
+)
+def test_every_kill_is_survived(program, every, saving):
+    """All kills take half an hour: python tests/experiments/kills.py."""
+    words = [program, f"--every={every}", f"--random={saving}", "--jobs=1"]
+    done = subprocess.run(
+        [sys.executable, KILLS, *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert "survived" in done.stdout
