@@ -13,9 +13,7 @@ if __name__ == "__main__":
     startup.handle_ctrl_c()
 
 import dataclasses
-import errno
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -129,8 +127,6 @@ def read_compared(path: str | Path) -> Front:
     """
     columns = ",".join(_COMPARED)
     try:
-        if not Path(path).is_file():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         text = read_text(Path(path), LIMIT)
         front = Front.from_csv(text, required=list(_COMPARED))
     except (OSError, ValueError) as error:

@@ -142,29 +142,29 @@ def levels_figure(front: Front, title: str) -> Figure:
     of more than 12 levels shows the last 12.
     """
     known = sorted({point.level for point in front}) or [0]
-    shown = known[-_PANELS:]
-    rows = -(-len(shown) // _COLUMNS)
-    columns = -(-len(shown) // rows)
+    last = known[-_PANELS:]
+    rows = -(-len(last) // _COLUMNS)
+    columns = -(-len(last) // rows)
     width, height = max(6.4, 2.9 * columns), max(4.2, 2.5 * rows + 0.6)
     figure = Figure(figsize=(width, height + 0.35), layout="constrained")
     parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, 0.35))
     whole, strip = parts.flat
     panels = whole.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    count = f" (last {len(shown)} of {len(known)})" if len(shown) < len(known) else ""
+    count = f" (last {len(last)} of {len(known)})" if len(last) < len(known) else ""
     text = f"Levels of the search{count}: {shown(title)}"
     whole.suptitle("\n".join(textwrap.wrap(text, int(11 * width))), fontsize=11)
     places = _objectives(front)
     near = must_show(front.column("validation_accuracy"), places)
     set_limits(panels[0, 0], places[near], few_ticks=columns > 2)
-    for level, axes in zip(shown, panels.flat, strict=False):
+    for level, axes in zip(last, panels.flat, strict=False):
         _level(axes, front, level)
-    for axes in panels.flat[len(shown) :]:
+    for axes in panels.flat[len(last) :]:
         axes.remove()
-    for column in range(len(shown) % columns or columns, columns):
+    for column in range(len(last) % columns or columns, columns):
         panels[-2, column].tick_params(labelbottom=True)
     whole.supxlabel(_CROSS_ENTROPY, fontsize=10)
     whole.supylabel(_L1_NORM, fontsize=10)
-    legend_below(strip, panels.flat[: len(shown)][::-1])
+    legend_below(strip, panels.flat[: len(last)][::-1])
     return figure
 
 

@@ -128,9 +128,9 @@ def tidy(root: Path, names: Iterable[str]) -> None:
 
 
 def read(path: Path, limit: int) -> str:
-    """Read a text file of at most `limit` bytes; a missing one is empty."""
-    if not path.is_file():
-        return ""
+    """Read a text file of at most `limit` bytes."""
+    if path.exists() and not path.is_file():  # a pipe would wait for a writer
+        raise IsADirectoryError(errno.EISDIR, "Not a file")
     with open(path, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:

@@ -102,7 +102,8 @@ def read_front(path: str | Path) -> Front:
     """Read the points of a front so far from its run directory."""
     file = Path(path) / "front.csv"
     with files.reading(file):
-        front = Front.from_csv(files.read(file, METRICS_LIMIT))
+        text = files.read(file, METRICS_LIMIT) if file.is_file() else ""
+        front = Front.from_csv(text)
         for point in front:
             if not POINT.fullmatch(point.name):
                 raise ValueError(

@@ -23,7 +23,7 @@ Options = TypeVar("Options")
 
 def stored(path: str, program: str) -> dict[str, Any]:
     """Read config.json of a run, which is one of this program."""
-    content, whole = read_config(Path(path)), Path(path).absolute()
+    content, whole = read_json(Path(path) / "config.json"), Path(path).absolute()
     if whole.name.startswith("seed-") and (whole.parent / "config.json").is_file():
         raise RunDirectoryError(
             f"{path} is one seed of a run of several; expected the whole run. Give "
@@ -36,7 +36,7 @@ def stored(path: str, program: str) -> dict[str, Any]:
             f"{path} cannot be resumed: it {problem}; expected a run of python -m "
             f"experiments.{program}. Check the path, or start a new run with --out."
         )
-    return content
+    return read_config(Path(path))
 
 
 def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:

@@ -147,16 +147,12 @@ class Trainer:
         steps = jax.jit(steps, donate_argnums=0, out_shardings=where)
         evaluate = jax.jit(evaluate, out_shardings=where)
         init = jax.jit(init, out_shardings=where)
-        self._init, self._steps, self._evaluate = _compiled(
-            [
-                lambda: init.lower(self._seeds, self._weights),
-                lambda: steps.lower(
-                    carry, order, self._weights, *self._arrays, 1, 0, 0
-                ),
-                lambda: evaluate.lower(*shapes, *self._arrays, 0, 0),
-            ],
-            check,
-        )
+        programs = [
+            (init, (self._seeds, self._weights)),
+            (steps, (carry, order, self._weights, *self._arrays, 1, 0, 0)),
+            (evaluate, (*shapes, *self._arrays, 0, 0)),
+        ]
+        self._init, self._steps, self._evaluate = _compiled(programs, check)
         self.carry: Carry = self._init(self._seeds, self._weights)
         self.seconds_compile = time.perf_counter() - start
         plan = self._steps.memory_analysis()
@@ -306,15 +302,17 @@ class Trainer:
 
 
 def _compiled(
-    lower: Sequence[Callable[[], Any]], check: Callable[[], None]
+    programs: Sequence[tuple[Any, tuple]], check: Callable[[], None]
 ) -> list[jax.stages.Compiled]:
-    """Lower and compile programs in threads, while this one answers signals.
+    """Compile programs for their arguments in threads, while this one checks.
 
     XLA compiles on several cores at once, and cannot be stopped.
     """
-    pool = ThreadPoolExecutor()
+    pool, done = ThreadPoolExecutor(), []
     try:
-        done = [pool.submit(lambda own=own: own().compile()) for own in lower]
+        for program, args in programs:
+            done.append(pool.submit(program.lower(*args).compile))
+            check()
         while wait(done, timeout=0.1).not_done:
             check()
     except Interrupted as interrupt:

@@ -1,18 +1,35 @@
 """Rows and points to draw, and readers of what is drawn."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from bopt.fronts import Front, Point
+from experiments.runs import schema
 
 CURVES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
 FRONT = ["front.png", "levels.png"]
 LENET = {"Dense_0": 48_000, "Dense_1": 10_080, "Dense_2": 840}
 VGG = {f"Conv_{i}": 864 << min(2 * i, 7) for i in range(6)}
 NAN = float("nan")
+
+
+def filled(keys: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the missing required keys of a file, with values that mean nothing."""
+    empty = {str: "", int: 0, float: 0.0, bool: False, dict: {}}
+
+    def value(hint):
+        if hint in (schema.Pair, Annotated[list[float], 2]):
+            return [0.0, 0.0]
+        return empty.get(get_origin(hint) or hint)
+
+    hints = get_type_hints(keys, include_extras=True)
+    required = getattr(keys, "__required_keys__", ())
+    return {key: value(hints[key]) for key in hints if key in required} | dict(values)
 
 
 def row(epoch: int, **changes) -> dict:
@@ -25,13 +42,12 @@ def row(epoch: int, **changes) -> dict:
         f"{split}_accuracy": (1 - falling) * (1 - 0.05 * shift)
         for shift, split in enumerate(("train", "validation", "test"))
     }
-    return {
+    own = {
         "epoch": epoch,
         "weights": [1 - 1e-3 * falling, 1e-3 * falling] if epoch else None,
         "nonzeros": {name: int(count * falling) for name, count in LENET.items()},
-        **scores,
-        **changes,
     }
+    return filled(schema.Row, own | scores | changes)
 
 
 def vgg_row(epoch: int, *, pruned=False, split=False, **changes) -> dict:
@@ -54,7 +70,7 @@ def point(w1: float, level=0, seed=0, **changes) -> Point:
     accuracy = 0.99 - 2 * w1 - 1e-3 * seed
     values = {
         "objectives": (0.04 + 5 * w1 + 1e-3 * seed, l1),
-        "name": f"{w1:g}-{seed}",
+        "name": f"{level}-{round(1e5 * w1)}.{seed}",
         "nonzero_dense": int(9 * l1),
         "validation_accuracy": accuracy,
         "test_accuracy": accuracy - 0.001,
@@ -78,7 +94,7 @@ def make_run(path: Path, rows, optimizer="madam", **config) -> Path:
     """Write a run directory of these rows."""
     path.mkdir(parents=True)
     config = {"dataset_title": "MNIST", "optimizer": optimizer, **config}
-    (path / "config.json").write_text(json.dumps(config))
+    (path / "config.json").write_text(json.dumps(filled(schema.Config, config)))
     lines = [json.dumps(row) + "\n" for row in rows]
     (path / "metrics.jsonl").write_text("".join(lines))
     return path
@@ -88,9 +104,11 @@ def make_front(path: Path, points, summary=None, compare=None, **config) -> Path
     """Write a run directory of a front without its final training."""
     path.mkdir(parents=True)
     known = {"dataset_title": "MNIST", "optimizer": "adam", "search": "grid"}
-    (path / "config.json").write_text(json.dumps(known | {"model": "lenet5"} | config))
+    config = filled(schema.FrontConfig, known | {"model": "lenet5"} | config)
+    (path / "config.json").write_text(json.dumps(config))
     (path / "front.csv").write_text(Front(points).to_csv())
     if summary is not None:
+        summary = filled(schema.FrontSummary, summary)
         (path / "summary.json").write_text(json.dumps(summary))
     if compare is not None:
         (path / "compare.csv").write_text(compare)

@@ -6,11 +6,12 @@ import sys
 
 import matplotlib.pyplot as plt
 import pytest
-from drawing import CURVES, FRONT, make_front, make_run, point, row
+from drawing import CURVES, FRONT, filled, make_front, make_run, point, row
 
 from bopt.fronts import Front
 from experiments import figures
 from experiments.errors import RunDirectoryError
+from experiments.runs import schema
 
 ROWS = [row(epoch) for epoch in range(4)]
 POINTS = [point(w1) for w1 in (0.0, 1e-4, 1e-3)]
@@ -21,10 +22,14 @@ HEADER = "test_accuracy,nonzero_dense\n"
 def saved(monkeypatch):
     """File name -> figure, instead of PNG files."""
     found = {}
-    monkeypatch.setattr(
-        figures, "save", lambda x, file: found.update({file: x}) or file
-    )
-    return lambda: {file.name: figure for file, figure in found.items()}
+
+    def save(figure, root, name):
+        file = root / name
+        found[file.name] = figure
+        return file
+
+    monkeypatch.setattr(figures, "save", save)
+    return lambda: found
 
 
 def titles(files) -> list[str]:
@@ -38,7 +43,8 @@ def test_titles_name_optimizer_seeds_and_data(tmp_path, saved):
     path = make_run(tmp_path / "run", ROWS)
     assert [file.name for file in figures.draw([path], tmp_path)] == CURVES
     assert titles(saved())[0] == "Accuracy: madam on MNIST"
-    (path / "summary.json").write_text('{"seeds": [0, 1]}')
+    summary = filled(schema.Summary, {"seeds": [0, 1]})
+    (path / "summary.json").write_text(json.dumps(summary))
     figures.draw([path], tmp_path)
     assert titles(saved())[0] == "Accuracy: madam, 2 seeds on MNIST"
 
@@ -66,7 +72,9 @@ def test_a_front_alone_and_its_final_training(tmp_path, saved):
     (path / "metrics.jsonl").write_text("")
     final = {"objectives": [0.05, 150.0], "nonzero_dense": 1_400, "nondominated": True}
     final |= {"weights": [0.999, 0.001], "test_accuracy": 0.985}
-    summary = {"knee": "chord", "knees": {"chord": "0.0001-0"}, "final": final}
+    final = filled(schema.Final, final)
+    summary = {"knee": "chord", "knees": {"chord": "0-10.0"}, "final": final}
+    summary = filled(schema.Summary, filled(schema.FrontSummary, summary))
     (path / "summary.json").write_text(json.dumps(summary))
     files = figures.draw([path], tmp_path)
     assert [file.name for file in files] == [*FRONT, *CURVES]
@@ -198,7 +206,7 @@ def test_published_networks_that_are_no_text(tmp_path):
     file = tmp_path / "compare.csv"
     with pytest.raises(RunDirectoryError, match=r"^Cannot read .*compare.csv: No such"):
         figures.read_compared(file)
-    with pytest.raises(RunDirectoryError, match=r"^Cannot read .*: Is a directory"):
+    with pytest.raises(RunDirectoryError, match=r"^Cannot read .*: Not a file"):
         figures.read_compared(tmp_path)
     file.write_bytes(b"\x89PNG\xff")
     with pytest.raises(RunDirectoryError, match=r"Expected a text file in UTF-8"):

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from drawing import filled, row
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,22 +14,17 @@ import experiments
 from experiments.errors import RunDirectoryError
 from experiments.report import main, page, read_results, report
 from experiments.report_tables import Mean, difference
+from experiments.runs import schema
 
 KEPT = Path(experiments.__file__).parent / "results"
 PUBLISHED = (
     Path(__file__).parents[3] / "shared/reference/fig4b_accuracy_vs_nonzeros.csv"
 )
-EPOCH = {
-    "epoch": 0,
-    "objectives": [1.0, 2.0],
-    "weights": [0.5, 0.5],
-    "nonzeros": {"Dense_0": 9},
-    **{
-        f"{split}_{name}": 0.5
-        for split in ("train", "validation", "test")
-        for name in ("accuracy", "cross_entropy")
-    },
-}
+EPOCH = row(0, objectives=[1.0, 2.0], weights=[0.5, 0.5], nonzeros={"Dense_0": 9})
+
+
+class Both(schema.FrontSummary, schema.Summary):
+    """summary.json of a front with a final training."""
 
 
 def run(
@@ -61,9 +57,10 @@ def run(
     if seeds > 1:
         deviations = {"test_accuracy": deviation, "nonzero_dense": 10.0}
         summary |= {"seeds": [*range(seeds)], "deviation": deviations}
+    kind = schema.Summary if config is None or "search" not in config else Both
     files = {
-        "config.json": described | (config or {}),
-        "summary.json": summary | options,
+        "config.json": filled(schema.Config, described | (config or {})),
+        "summary.json": filled(kind, summary | options),
     }
     for name, content in {**files, "metrics.jsonl": EPOCH}.items():
         (path / name).write_text(json.dumps(content) + "\n")
@@ -200,7 +197,7 @@ def front(path: Path, **summary) -> None:
     own = {"experiment": "pareto_front", "model": "lenet5", "search": "grid"}
     run(path, 0.9, 100, epochs=10, seeds=1, config=own, **FRONT | summary)
     columns = "name,weight_0,weight_1,objective_0,objective_1,nonzero_dense"
-    rows = "a,0.9,0.1,0.2,9,300,0.97\nb,0.8,0.2,0.4,5,100,0.95\n"
+    rows = "0-1.0,0.9,0.1,0.2,9,300,0.97\n0-2.0,0.8,0.2,0.4,5,100,0.95\n"
     (path / "front.csv").write_text(f"{columns},test_accuracy\n{rows}")
 
 
@@ -213,6 +210,7 @@ FRONT = {
 def test_fronts_have_a_table_of_their_own(tmp_path):
     front(tmp_path / "adam")
     final = {"test_accuracy": 0.9876, "nonzero_dense": 1_234}
+    final = filled(schema.Final, final)
     front(tmp_path / "grid-madam", final=final, hypervolume=0.5)
     found = text(tmp_path)
     assert "\n## Fronts of LeNet-5 on MNIST, 10 epochs\n" in found
@@ -301,7 +299,7 @@ def test_a_diverged_run_has_no_verdict():
 
 def written(path: Path, **config) -> None:
     path.mkdir(parents=True)
-    config = {"experiment": "mnist_lenet", **config}
+    config = filled(schema.Config, {"experiment": "mnist_lenet", **config})
     (path / "config.json").write_text(json.dumps(config))
 
 
@@ -309,11 +307,12 @@ def test_the_runs_of_a_folder(tmp_path):
     """In the order of reproduce, then others; means of seeds; without a summary."""
     for name in ("a", "mnist/madam", "mnist/sgd", "mnist/sgd/seed-0", "b/c"):
         written(tmp_path / name, name=name)
-    (tmp_path / "a" / "summary.json").write_text('{"finished": true}')
+    summary = filled(schema.Summary, {"finished": True})
+    (tmp_path / "a" / "summary.json").write_text(json.dumps(summary))
     found = list(read_results(tmp_path))
     names = [result.config["name"] for result in found]
     assert names == ["mnist/sgd", "mnist/madam", "a", "b/c"]
-    assert [result.summary for result in found] == [{}, {}, {"finished": True}, {}]
+    assert [result.summary for result in found] == [{}, {}, summary, {}]
 
 
 @pytest.mark.parametrize(
@@ -326,6 +325,8 @@ def test_the_runs_of_a_folder(tmp_path):
 )
 def test_means_of_a_summary(summary, expected, tmp_path):
     written(tmp_path / "run")
-    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "run" / "summary.json").write_text(
+        json.dumps(filled(schema.Summary, summary))
+    )
     (result,) = read_results(tmp_path)
     assert result.mean("l1") == pytest.approx(expected, nan_ok=True)

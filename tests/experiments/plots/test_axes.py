@@ -108,4 +108,4 @@ def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     message = r"^Cannot write .*file.a\.png: .* Expected a writable folder"
     with pytest.raises(RunDirectoryError, match=message):
-        save(Figure(), tmp_path / "file" / "a.png")
+        save(Figure(), tmp_path / "file", "a.png")

@@ -122,7 +122,7 @@ def test_dominated_points_are_faint():
 
 
 def test_knees_of_one_point_share_a_marker():
-    knees = {"weight_jump": "0.0003-0", "chord": "0.001-0", "angle": "0.001-0"}
+    knees = {"weight_jump": "0-30.0", "chord": "0-100.0", "angle": "0-100.0"}
     figure, left, right = drawn(FRONT, knees=knees, chosen="angle")
     found = {"Knee: weight jump": GRID[1], "Knee: chord, angle (chosen)": GRID[2]}
     assert legend(figure)[-2:] == list(found)
@@ -189,7 +189,7 @@ def test_before_the_first_point():
 
 def test_all_seeds_are_shown():
     points = [point(w1, seed=seed) for w1 in (1e-4, 1e-3) for seed in range(3)]
-    _, left, right = drawn(points, knees={"chord": "0.001-1", "angle": "unknown"})
+    _, left, right = drawn(points, knees={"chord": "0-100.1", "angle": "unknown"})
     assert places(parts(left)["Knee: chord"]) == objectives([points[4]])
     for axes, expected in ((left, objectives(points)), (right, results(points))):
         groups = [parts(axes)[name] for name in ("Non-dominated", "Dominated")]

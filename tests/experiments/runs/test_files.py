@@ -47,9 +47,9 @@ def test_folders_that_others_write_are_synchronized(calls, tmp_path):
     (tmp_path / "model" / "d").mkdir(parents=True)
     (tmp_path / "model" / "d" / "array").write_text("x")
     files.sync_tree(tmp_path / "model")
-    names = [name for _, name in calls]
-    assert [name for name in names if name] == ["model", "d", tmp_path.name]
-    assert len(names) == 4  # and the array
+    names = [name for _, name in calls if name]
+    assert set(names) >= {"model", "d"} and names[-1] == tmp_path.name
+    assert len(calls) == 4  # and the array
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])

@@ -26,7 +26,7 @@ def change(run, name, **values):
         ("summary.json", {"seeds": ["a"]}, "seeds is ['a']; expected list[int]"),
         ("metrics.jsonl", {"l1": []}, "l1 is []; expected float | None"),
         ("metrics.jsonl", {"objectives": [1.0]}, "objectives is [1.0]; expected 2 num"),
-        ("metrics.jsonl", {"weights": {"a": [1]}}, "weights is {'a': [1]}; expected 2"),
+        ("metrics.jsonl", {"weights": {"a": [1]}}, "weights is [1]; expected 2 num"),
         ("metrics.jsonl", {"epoch": 7}, "epoch is 7; expected 2"),
         (
             "metrics.jsonl",
