@@ -53,16 +53,18 @@ def read(path: str | Path) -> Run:
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read config.json; a missing one is empty."""
-    config = read_json(path / "config.json")
-    if config:
-        check(config, schema.Config, path / "config.json")
+    file = path / "config.json"
+    config = read_json(file)
+    if file.is_file():
+        check(config, schema.Config, file)
     return config
 
 
 def read_summary(path: Path) -> dict[str, Any]:
     """Read summary.json; a missing one is empty."""
-    summary, file = read_json(path / "summary.json"), path / "summary.json"
-    if not summary:
+    file = path / "summary.json"
+    summary = read_json(file)
+    if not file.is_file():
         return summary
     front = (path / "front.csv").is_file() or "search" in summary
     if front:

@@ -1,6 +1,7 @@
-"""Real processes that are killed or stopped, and disks that fill up.
+"""Real processes that are stopped, disks that fill up, output that cannot be shown.
 
-Nothing that was done is lost: resumed, a run ends with the same bits.
+Nothing that was done is lost: resumed, a run ends with the same bits. Kills are in
+`test_kills`.
 """
 
 import functools
@@ -11,11 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import fronts
-import numpy as np
 import pytest
 from programs import (
     LENET,
@@ -26,7 +25,7 @@ from programs import (
     unfinished,
     wait_for_epochs,
 )
-from resuming import arrays, newest, results
+from resuming import results
 
 from experiments.runs.reading import read, read_front
 
@@ -34,127 +33,12 @@ pytestmark = pytest.mark.slow
 
 DIGITS = "--dataset digits --no-figures"
 ENDLESS = f"{DIGITS} --train-size 64 --epochs 100000 --out"
-HALF = ".orbax-checkpoint-tmp"  # in the name of a folder that Orbax is writing
 
 
 def lines(path: Path) -> int:
     """Return the number of lines of the tables, which grow during a run."""
     files = [path / name for name in ("metrics.jsonl", "front.csv")]
     return sum(file.read_bytes().count(b"\n") for file in files if file.is_file())
-
-
-def half(path: Path) -> bool:
-    """Return True while a checkpoint is being written."""
-    walk = os.walk(path / "checkpoints")  # folders may be gone before it gets there
-    return any(HALF in name for _, folders, _ in walk for name in folders)
-
-
-def after(number: int) -> Callable[[Path], Callable[[], bool]]:
-    """A moment: when there is a number of lines more than now."""
-
-    def moment(path: Path) -> Callable[[], bool]:
-        now = lines(path)
-        return lambda: lines(path) >= now + number
-
-    return moment
-
-
-def writing(number: int) -> Callable[[Path], Callable[[], bool]]:
-    """A moment: while a checkpoint is written, after a number of lines."""
-
-    def moment(path: Path) -> Callable[[], bool]:
-        now = lines(path)
-        return lambda: lines(path) >= now + number and half(path)
-
-    return moment
-
-
-def lost(path: Path, steps: int) -> int:
-    """Return the number of epochs that have a line but no checkpoint."""
-    there = [int(f.name) for f in (path / "checkpoints").glob("*") if f.name.isdigit()]
-    return lines(path) - 1 - max(there, default=0) // steps
-
-
-def kill(process: subprocess.Popen, moment: Callable[[], bool]) -> bool:
-    """Kill a program at a moment; return whether it had not ended before."""
-    until = time.monotonic() + TIMEOUT
-    while not moment():
-        if process.poll() is not None:
-            finish(process)  # closes its pipes
-            return False
-        assert time.monotonic() < until, "the moment never came"
-    os.kill(process.pid, signal.SIGKILL)
-    assert finish(process)[2] == ""
-    return True
-
-
-def killed(program, words: str, path: Path, moments, env=None, steps=0) -> list[int]:
-    """Run a program to its end, killed on its way at all moments.
-
-    Returns:
-      For each kill the number of epochs that were lost, if there are `steps` in one.
-    """
-    given, losses = f"{words} --out {path}", []
-    for moment in moments:
-        process = start(program, given, env=env or {}, stdout=subprocess.DEVNULL)
-        if kill(process, moment(path)):
-            losses.append(lost(path, steps) if steps else 0)
-        if (path / "config.json").is_file():
-            given = f"--resume {path}"
-    code, _, err = finish(start(program, given, env=env or {}))
-    assert (code, err) == (0, "")
-    return losses
-
-
-def random_moments(number: int, up_to: int):
-    generator = np.random.default_rng()
-    for turn in range(number):
-        lines_more = int(generator.integers(1, up_to))
-        yield (after, writing)[turn % 2](lines_more)
-
-
-# Kills
-
-
-@pytest.mark.parametrize(
-    ("program", "words", "steps", "times"),
-    [
-        (SMALL, "--train-size 64 --epochs 60 --seeds 2", 2, 5),
-        (SMALL, "--train-size 320 --epochs 40", 10, 5),
-        (LENET, "--train-size 320 --epochs 12", 10, 4),
-    ],
-)
-def test_killed_again_and_again(program, words, steps, times, tmp_path):
-    """At random, and every other time while a checkpoint is written."""
-    whole, path = tmp_path / "whole", tmp_path / "run"
-    words = f"{DIGITS} {words}"
-    code, _, err = finish(start(program, f"{words} --out {whole}"))
-    assert code == 0, err
-    losses = killed(program, words, path, random_moments(times, up_to=4), steps=steps)
-    assert len(losses) >= times // 2
-    assert max(losses) <= 2  # one trained, one being written
-    assert results(path) == results(whole)
-
-
-def test_a_front(tmp_path):
-    """On two devices; in the search, and in the final training."""
-    env = {"JAX_NUM_CPU_DEVICES": "2", "XLA_FLAGS": ""}
-    words = f"{fronts.WORDS} --search grid --budget 6 --epochs 30"
-    words += " --final-epochs 40 --save all"
-    whole, path = tmp_path / "whole", tmp_path / "run"
-    code, _, err = finish(start(fronts.PROGRAM, f"{words} --out {whole}", env=env))
-    assert code == 0, err
-    moments = [writing(0), after(1), writing(0), writing(1), after(2), after(7)]
-    losses = killed(fronts.PROGRAM, words, path, [*moments, writing(3)], env)
-    assert len(losses) >= 3  # of 7: a loaded machine looks too late at times
-    assert fronts.table(path) == fronts.table(whole)
-    assert read(whole).summary["final"]
-    assert results(path, False) == results(whole, False)
-    assert [folder.name for folder in (path / "checkpoints").iterdir()] == ["final"]
-    ends = [newest(p, "checkpoints/final") / "state" for p in (path, whole)]
-    assert arrays(ends[0]) == arrays(ends[1])
-    for folder in (whole / "networks").iterdir():
-        assert arrays(folder) == arrays(path / "networks" / folder.name)
 
 
 # Disks

@@ -154,14 +154,19 @@ def plain_run(trained_run, tmp_path_factory) -> Path:
     return shutil.copytree(trained_run, folder)
 
 
-def use(run: Path, tmp: Path, options: type) -> None:
-    """Read a run as all programs do that only read; nothing else may change."""
+def read(run: Path, options: type) -> None:
+    """Read all files of a run."""
+    path = str(run)
+    harmless(lambda: reading.read(run))
+    harmless(lambda: reading.read_front(run))
+    harmless(lambda: [*reading.missing(run, True)])
+    harmless(lambda: resume.options(resume.stored(path, "small"), options, path))
+
+
+def use(run: Path, tmp: Path) -> None:
+    """Read a run with the programs that only read; nothing else may change."""
     before = snapshot(run)
     harmless(lambda: figures.draw([run], tmp / "figures"))
-    harmless(lambda: [*reading.missing(run, True)])
-    harmless(
-        lambda: resume.options(resume.stored(str(run), "small"), options, str(run))
-    )
     shutil.rmtree(tmp / "all", ignore_errors=True)
     shutil.copytree(run, tmp / "all" / "run", ignore=shutil.ignore_patterns("checkp*"))
     harmless(lambda: report.report(tmp / "all"))
@@ -169,50 +174,54 @@ def use(run: Path, tmp: Path, options: type) -> None:
     assert {own.name for own in tmp.iterdir()} <= {"figures", "all"}
 
 
-def lines(file: Path) -> list[Any]:
-    text = file.read_text()
-    return [*map(json.loads, text.splitlines() if file.suffix == ".jsonl" else [text])]
+FILES = [
+    (kind, f"{x}.json") for kind in ("plain", "front") for x in ("config", "summary")
+]
+FILES += [
+    ("plain", "metrics.jsonl"),
+    ("front", "metrics.jsonl"),
+    ("front", "front.csv"),
+]
 
 
-@pytest.mark.parametrize("kind", ["plain", "front"])
-@pytest.mark.parametrize("name", ["config.json", "summary.json", "metrics.jsonl"])
-def test_json(name, kind, plain_run, front_run, tmp_path, small_figures):
-    run = plain_run if kind == "plain" else front_run
-    file, options = run / name, Config if kind == "plain" else FrontConfig
-    original = file.read_bytes()
-    content = lines(file)
+@pytest.fixture
+def each(plain_run, front_run):
+    """A function that calls another for each of many changes of a file of a run."""
 
-    @examples(450)
-    @hypothesis.given(changed_json(content).map(encoded) | changed_bytes(original))
-    def changed(new: bytes) -> None:
-        try:
-            file.write_bytes(new)
-            use(run, tmp_path, options)
-        finally:
-            file.write_bytes(original)
+    def each(kind, name, number, call):
+        run = plain_run if kind == "plain" else front_run
+        file = run / name
+        original = file.read_bytes()
+        text = original.decode()
+        if name == "front.csv":
+            changes = changed_table(text)
+        else:
+            lines = text.splitlines() if name == "metrics.jsonl" else [text]
+            changes = changed_json([json.loads(line) for line in lines])
 
-    changed()
+        @examples(number)
+        @hypothesis.given(changes.map(encoded) | changed_bytes(original))
+        def changed(new: bytes) -> None:
+            try:
+                file.write_bytes(new)
+                call(run)
+            finally:
+                file.write_bytes(original)
+
+        changed()
+
+    return each
 
 
-def test_front(front_run, tmp_path, small_figures):
-    file = front_run / "front.csv"
-    original = file.read_bytes()
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_files_of_a_run(kind, name, each):
+    options = Config if kind == "plain" else FrontConfig
+    each(kind, name, 500, lambda run: read(run, options))
 
-    @examples(600)
-    @hypothesis.given(
-        changed_table(original.decode()).map(
-            lambda t: t.encode("utf-8", "surrogatepass")
-        )
-        | changed_bytes(original)
-    )
-    def changed(new: bytes) -> None:
-        try:
-            file.write_bytes(new)
-            use(front_run, tmp_path, FrontConfig)
-        finally:
-            file.write_bytes(original)
 
-    changed()
+@pytest.mark.parametrize(("kind", "name"), FILES)
+def test_programs_that_read_a_run(kind, name, each, tmp_path, small_figures):
+    each(kind, name, 20, lambda run: use(run, tmp_path))
 
 
 def test_published(tmp_path):
@@ -221,7 +230,7 @@ def test_published(tmp_path):
         "# Source: x\ntest_accuracy,nonzero_dense,year\n0.99,1000,2020\n0.9,5,1\n"
     )
 
-    @examples(900)
+    @examples(600)
     @hypothesis.given(
         changed_table(original).map(encoded) | changed_bytes(original.encode())
     )
@@ -243,7 +252,7 @@ def test_export(ending, tmp_path):
     def read() -> None:
         export.dense(export.load(file)[0])
 
-    @examples(400)
+    @examples(250)
     @hypothesis.given(changed_bytes(original))
     def changed(new: bytes) -> None:
         file.write_bytes(new)
@@ -274,7 +283,7 @@ def test_export_whose_arrays_do_not_fit(ending, tmp_path):
     sizes = st.integers(0, 9)
     dtypes = st.sampled_from(["int32", "int64", "float32", "uint8", "float16", "bool"])
 
-    @examples(400)
+    @examples(250)
     @hypothesis.given(st.data())
     def changed(data) -> None:
         own = dict(arrays)
@@ -310,7 +319,7 @@ def test_idx(tmp_path):
     """Files of MNIST's names and of any content."""
     whole = gzip.compress(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28] * 9))
 
-    @examples(250)
+    @examples(150)
     @hypothesis.given(
         st.lists(changed_bytes(whole) | st.binary(max_size=50), min_size=4, max_size=4)
     )
@@ -327,7 +336,7 @@ def test_cifar10(archive, tmp_path):
     """Files of CIFAR-10's names, of the right size or another."""
     size = 10_000 * 3073
 
-    @examples(100)
+    @examples(60)
     @hypothesis.given(st.binary(max_size=40), st.booleans(), st.sampled_from(range(6)))
     def changed(content: bytes, right: bool, place: int) -> None:
         names = [cifar10.ARCHIVE] if archive else cifar10.FILES
