@@ -120,11 +120,18 @@ def harmless(call, *known: type[Exception]) -> bool:
         return False
     finally:
         assert time.monotonic() - start < MOST_SECONDS
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        assert peak < START + MOST_MEGABYTES
 
 
-START = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+@pytest.fixture(autouse=True)
+def little_memory():
+    """Fail a test that takes much memory."""
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+    before = peak()
+    yield
+    assert peak() < before + MOST_MEGABYTES
 
 
 @pytest.fixture
