@@ -31,6 +31,7 @@ from experiments.report_tables import Result, front_tables, training_tables
 from experiments.runs import files, schema
 from experiments.runs.console import exit_code
 from experiments.runs.reading import (
+    LIMIT,
     check,
     read_config,
     read_front,
@@ -118,7 +119,7 @@ def page(
     if missing := [*_missing({run.path.relative_to(folder): run for run in runs})]:
         lines += ["", "## Missing", "", *missing]
     if (notes := folder / "notes.md").is_file():
-        text = notes.read_text(encoding="utf-8", errors="replace").strip()
+        text = files.read(notes, LIMIT).strip()
         lines += ["", "## Notes", "", text] if text else []
     return lines
 

@@ -5,9 +5,11 @@ import importlib.util
 import io
 import logging
 import math
+import os
 import re
 import runpy
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -374,6 +376,42 @@ def test_a_run_that_fails_before_its_training_leaves_no_folder(tmp_path, capsys)
         assert main("small", Config, lambda *_: Broken(), words) == 2
         assert "a network that cannot be made" in capsys.readouterr().err
         assert not out.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
+def test_everything_is_on_disk_in_order(tmp_path, monkeypatch):
+    """File, rename, folder: a power cut loses nothing that was said to be done."""
+    path, events = tmp_path / "run", []
+
+    def watch(name, places):
+        function = getattr(os, name)
+
+        def watched(*args, **kwargs):
+            own = [str(place) for place in places(*args)]
+            function(*args, **kwargs)
+            if own[-1].startswith(str(path)):
+                events.append((name, *own))
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("fsync", lambda number: [os.readlink(f"/proc/self/fd/{number}")])
+    watch("replace", lambda old, new: [old, new])
+    watch("rename", lambda old, new: [old, new])
+    assert small(f"--dataset digits {WORDS} --out {path}") == 0
+    renames = [n for n, event in enumerate(events) if event[0] != "fsync"]
+    written = {Path(events[n][2]).name for n in renames}
+    assert written >= {"config.json", "metrics.jsonl", "summary.json", "loss.png"}
+    assert written >= {"model", "0", "5", "10"}  # Orbax's folders
+    for n in renames:
+        _, old, new = events[n]
+        if Path(new).is_file():
+            folder = os.path.dirname(new)
+            assert events[n - 1 : n + 2 : 2] == [("fsync", old), ("fsync", folder)]
+        else:  # of Orbax
+            later = {event[1] for event in events[n:] if event[0] == "fsync"}
+            folder = os.path.dirname(new).replace(".orbax-checkpoint-tmp", "")
+            assert folder in later
+    assert events[-2][2] == str(path / "summary.json")  # the last write
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
