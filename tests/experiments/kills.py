@@ -270,7 +270,7 @@ def wrong(case: Case, every: int, saving: int, jobs: int) -> tuple[int, dict[str
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Kill programs.")
     parser.add_argument("programs", nargs="*", default=list(PROGRAMS))
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--random", type=int, default=0)

@@ -1,6 +1,6 @@
 """Runs that are stopped, and end with the same bits once they are resumed.
 
-Kills of real processes are in `test_faults`; here an exception that nothing catches
+Kills of real processes are in `test_kills`; here an exception that nothing catches
 stands for them, where a kill can hardly hit the place.
 """
 
@@ -8,19 +8,16 @@ import json
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-from matplotlib.figure import Figure
 from programs import normalised, small
 from resuming import killed, newest, results, snapshot, stopping
 
-from experiments import figures, launch
+from experiments import launch
 from experiments.config import Config
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.directory import RunDirectory
 from experiments.runs.reading import read
-from experiments.training.loop import Loop
 
 # The program of the session's `trained_run`, which is compiled once.
 EPOCHS, STEPS = 2, 5  # STEPS per epoch
@@ -134,58 +131,6 @@ def test_killed_before_its_first_row(tmp_path, wholes):
         small(f"{WHOLE} --out {path}")
     assert small(f"--resume {path}") == 0
     assert results(path) == wholes(small, "")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("words", "seeds"), [("", 1), ("--seeds 2", 2)])
-def test_finished_is_the_last_write(words, seeds, tmp_path, wholes, monkeypatch):
-    """Killed anywhere after the last epoch, --resume makes everything that is missing.
-
-    Each place is later than the one before; each resumed run meets the next.
-    """
-    # Pictures without their seconds of drawing.
-    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.touch())
-    path = tmp_path / "run"
-    folders = [path] if seeds == 1 else [path, path / "seed-0", path / "seed-1"]
-    own = folders[-seeds:]
-    given = f"{WORDS} {words} --out {path}"
-    places = [
-        ((Checkpoints, "save", 1 + EPOCHS), 0, 0),  # after the last row
-        ((RunDirectory, "save_model"), 0, 0),  # after the last checkpoint
-        ((RunDirectory, "save_model", seeds), seeds - 1, 0),  # in the midst of models
-        ((figures, "draw"), seeds, 0),  # after the models
-        ((Figure, "savefig", 2), seeds, 1),  # between two figures
-        ((Loop, "finish"), seeds, 4 * len(folders)),  # after the figures
-        (
-            (RunDirectory, "write_summary", len(folders), is_finished),
-            seeds,
-            4 * len(folders),
-        ),  # before the last write
-    ]
-    for place, models, drawn in places:
-        with killed(*place):
-            small(given)
-        given = f"--resume {path}"
-        assert read(path).summary["finished"] is False
-        assert sum((folder / "model").is_dir() for folder in own) == models
-        assert len([*path.rglob("*.png")]) == drawn
-    # As if the kill came while the network was saved and a file was written.
-    shutil.rmtree(own[0] / "model")
-    unfinished = own[0] / "model.orbax-checkpoint-tmp"
-    unfinished.mkdir()
-    (unfinished / "d").write_text("half")
-    (path / ".summary.json.0123456789abcdef.partial").write_text("{")
-    assert small(given) == 0
-    assert results(path) == wholes(small, words)
-    assert not [*path.rglob("*.partial")]
-    for folder in folders:
-        assert read(folder).summary["finished"] is True
-        assert {file.name for file in (folder / "figures").iterdir()} == FIGURES
-
-
-def is_finished(directory: RunDirectory, summary: dict[str, Any]) -> bool:
-    """Return True for a summary that marks a run as finished."""
-    return summary["finished"]
 
 
 def test_resumed_without_figures_none_are_made(begun):

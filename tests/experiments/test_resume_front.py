@@ -1,19 +1,12 @@
 """Fronts that are stopped, and end with the same bits once they are resumed."""
 
-from typing import Any
-
 import pytest
 from fronts import BUDGET, SMALL, table, trace, use_small
-from matplotlib.figure import Figure
 from resuming import arrays, killed, newest, results, snapshot, stopping
 
 from bopt.fronts import Front
-from experiments import figures, pareto_front
-from experiments.runs import directory as directories
-from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.directory import RunDirectory
-from experiments.runs.reading import read_front, read_json
-from experiments.training import search
+from experiments.runs.reading import read_front
 from experiments.training.trainer import Trainer
 
 FRONT = f"{SMALL} --budget {BUDGET}"
@@ -68,55 +61,6 @@ def test_stopped_by_signals_nothing_is_trained_twice(trained_front, tmp_path, tr
     assert front_results(path) == front_results(trained_front)
     # A batch is started anew where it is resumed; then its checkpoint is loaded.
     assert trained == [2, 2, 2, 2, 1]
-
-
-@pytest.mark.slow
-def test_finished_is_the_last_write(trained_front, tmp_path):
-    """Killed anywhere, --resume makes everything that is missing."""
-
-    def is_point(_, __, name="model"):
-        return name != "model"
-
-    def is_model(_, __, name="model"):
-        return name == "model"
-
-    def is_final(checkpoints, *_):
-        return checkpoints._path.name == "final"
-
-    def is_json(_, path):
-        return path.name == "front.json"
-
-    def is_finished(_, summary):
-        return summary["finished"]
-
-    path = tmp_path / "run"
-    given = FRONT.replace("--no-figures", f"--out {path}")
-    places: list[tuple[Any, ...]] = [
-        (RunDirectory, "save_model", 1, is_point),  # after the first batch
-        (RunDirectory, "save_model", 2, is_point),  # between its networks
-        (RunDirectory, "append_points", 1),  # after them
-        (directories.os, "replace", 1, is_json),  # between front.csv and front.json
-        (directories.os, "replace", 3, is_json),  # likewise, of the last batch
-        (pareto_front, "_keep_networks", 1),  # after the search
-        (search, "remove", 1),  # while resuming after it
-        (Checkpoints, "save", 1, is_final),  # after the first row
-        (Checkpoints, "save", 2, is_final),  # after the last
-        (RunDirectory, "save_model", 1, is_model),  # after the last checkpoint
-        (figures, "draw", 1),  # after model/
-        (Figure, "savefig", 2),  # between two figures
-        (RunDirectory, "write_summary", 1, is_finished),  # after the figures
-    ]
-    for place in places:
-        with killed(*place):
-            trace(given)
-        given = f"--resume {path}"
-        assert read_json(path / "summary.json").get("finished") is not True
-    assert trace(given) == 0
-    assert read_json(path / "summary.json")["finished"] is True
-    assert front_results(path) == front_results(trained_front)
-    assert {file.name for file in (path / "figures").iterdir()} >= {
-        *("front.png", "levels.png", "accuracy.png", "nonzeros.png")
-    }
 
 
 @pytest.mark.slow

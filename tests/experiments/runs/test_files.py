@@ -79,7 +79,9 @@ def test_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc/passwd", "a/../../x"])
-@pytest.mark.parametrize("act", [files.remove, lambda *a: files.write(*a, "")])
+@pytest.mark.parametrize(
+    "act", [files.remove, lambda root, name: files.write(root, name, "")]
+)
 def test_names_lead_inside(name, act, tmp_path):
     with pytest.raises(RunDirectoryError, match="is no name inside of"):
         act(tmp_path / "run", name)
