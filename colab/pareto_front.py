@@ -163,7 +163,8 @@ for criterion, knee in front.knees().items():
     loss, l1 = knee.objectives
     print(
         f"{criterion:<12} {knee.weights[1]:8.2g} {loss:7.4f} {l1:9.1f} "
-        f"{knee.validation_accuracy:9.2%} {knee.nonzero_dense:14,}"
+        f"{knee.metrics['validation_accuracy']:9.2%} "
+        f"{knee.metrics['nonzero_dense']:14,}"
     )
 
 # %% [markdown]
@@ -174,20 +175,22 @@ for criterion, knee in front.knees().items():
 # 0 is the level of the search, of which a grid has one.)
 
 # %%
-best = max(point.validation_accuracy for point in front)
+accuracy, nonzeros = "validation_accuracy", "nonzero_dense"
+accurate = front.best(maximize=accuracy)
+best = accurate.metrics[accuracy]
 print(f"The most accurate network has {best:.2%}.")
 
-cheap = front.cheapest(accuracy=best - 0.01)
+cheap = front.best(minimize=nonzeros, at_least={accuracy: best - 0.01})
 print(
-    f"With one percentage point less, {cheap.nonzero_dense:,} dense weights suffice: "
-    f"network {cheap.name}, {cheap.validation_accuracy:.2%}."
+    f"With one percentage point less, {cheap.metrics[nonzeros]:,} dense weights "
+    f"suffice: network {cheap.name}, {cheap.metrics[accuracy]:.2%}."
 )
 
-fewest = min(point.nonzero_dense for point in front)
-small = front.best(nonzeros=2 * fewest)
+fewest = front.best(minimize=nonzeros).metrics[nonzeros]
+small = front.best(maximize=accuracy, at_most={nonzeros: 2 * fewest})
 print(
     f"With at most {2 * fewest:,}, the best is network {small.name}: "
-    f"{small.validation_accuracy:.2%} with {small.nonzero_dense:,}."
+    f"{small.metrics[accuracy]:.2%} with {small.metrics[nonzeros]:,}."
 )
 
 # %% [markdown]
@@ -201,7 +204,6 @@ print(
 model = LeNet5()
 image = digits.images.shape[1:]
 like = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, *image)))
-accurate = max(front, key=lambda point: point.validation_accuracy)
 chosen = {"most accurate": accurate, "small": small}
 networks = {
     name: RunDirectory(path).load_model(f"networks/{point.name}", like)

@@ -15,9 +15,9 @@ if __name__ == "__main__":
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from matplotlib.figure import Figure
@@ -107,16 +107,26 @@ def front_figures(path: Path) -> dict[str, Figure]:
     title = f"{model} on {config['dataset_title']}, {config['search']} search"
     title += f" with {config['optimizer']}"
     final = summary.get("final") or {}
-    own = {name: final[name] for name in Point._fields if name in final}
     figure = front_figure(
         front,
         title,
         knees=summary.get("knees"),
         chosen=summary.get("knee"),
-        final=Point(**own) if own else None,
+        final=_final(final) if final else None,
         published=read_compared(published) if published.is_file() else None,
     )
     return {"front": figure, "levels": levels_figure(front, title)}
+
+
+def _final(content: Mapping[str, Any]) -> Point:
+    """Return the point of the final training, from its part of summary.json."""
+
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    objectives = map(number, content["objectives"])
+    metrics = {name: number(content[name]) for name in schema.POINT_METRICS}
+    return Point(content["weights"], objectives, content["name"], metrics)
 
 
 def read_compared(path: str | Path) -> Front:
@@ -142,7 +152,7 @@ def read_compared(path: str | Path) -> Front:
         )
     for column, (most, expected) in _COMPARED.items():
         for number, value in enumerate(front.column(column), 1):
-            if not 0 <= value <= most:
+            if not 0 <= value <= most or math.isinf(value):
                 raise RunDirectoryError(
                     f"{path}, network {number}: {column} is {value:g}. Expected "
                     f"{expected}."

@@ -144,7 +144,8 @@ def _searched(
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes["params"])
     nonzeros = share * records.sparsity(zeros).report.dense.entries
     columns = ("test_accuracy", "nonzero_dense")
-    volume = front.hypervolume((1 - error, nonzeros), columns)
+    reference = (1 - error, nonzeros)
+    volume = front.hypervolume(reference, columns, maximize=["test_accuracy"])
     return {
         "search": config.search.search,
         "reason": reason,
@@ -155,7 +156,7 @@ def _searched(
         "knees": {name: point.name for name, point in knees.items()},
         "knee": config.search.knee,
         "final": None,
-        "seconds_search": sum(point.seconds or 0.0 for point in front),
+        "seconds_search": sum(point.metrics["seconds"] for point in front),
     }
 
 
@@ -230,6 +231,7 @@ def _final(
         knee.weights,
         (row["validation_cross_entropy"], float(complexity(params))),
         "final",
+        level=0,
         seed=seed,
         epochs=epochs,
         seconds=summary["seconds_total"],
@@ -243,7 +245,9 @@ def _final(
     print_summary(console, summary, row, f"The knee, {epochs} epochs")
     word = "non-dominated" if nondominated else "dominated"
     say(console, f"Trained in full, the knee is {word} on validation data.")
-    return summary | {"final": {**final._asdict(), "nondominated": nondominated}}
+    described = {"weights": final.weights, "objectives": final.objectives}
+    described |= {"name": final.name, **final.metrics, "nondominated": nondominated}
+    return summary | {"final": described}
 
 
 def _table(front: "Front", knees: "dict[str, Point]"):
@@ -262,8 +266,8 @@ def _table(front: "Front", knees: "dict[str, Point]"):
             f"{point.weights[1]:.3g}",
             f"{point.objectives[0]:.4f}",
             f"{point.objectives[1]:,.1f}",
-            f"{100 * (point.validation_accuracy or 0):.2f}",
-            f"{point.nonzero_dense:,}",
+            f"{100 * point.metrics['validation_accuracy']:.2f}",
+            f"{point.metrics['nonzero_dense']:,}",
             ", ".join(criteria),
         )
     return table

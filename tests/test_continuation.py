@@ -1,5 +1,6 @@
 """The continuation: its contract, its walks, and that it traces a front."""
 
+import dataclasses
 import math
 
 import hypothesis
@@ -62,8 +63,8 @@ def test_points_decide_alone(given, data):
         strategies.lists(strategies.sampled_from(walked.points), unique=True)
     )
     rows = [
-        row._replace(
-            objectives=(data.draw(strategies.sampled_from([0.5, math.nan])), 2)
+        dataclasses.replace(
+            row, objectives=(data.draw(strategies.sampled_from([0.5, math.nan])), 2)
         )
         for row in rows
     ]
@@ -73,7 +74,10 @@ def test_points_decide_alone(given, data):
     assert search(Front(data.draw(strategies.permutations(rows))), KEY) == batch
     assert search(Front.from_csv(Front(rows).to_csv()), KEY) == batch
     assert search(Front.from_json(Front(rows).to_json()), KEY) == batch
-    others = [row._replace(name="other", level=3, seconds=2.0) for row in rows]
+    others = [
+        Point(row.weights, row.objectives, "other", level=3, seconds=2.0)
+        for row in rows
+    ]
     assert search(Front(others), KEY) == batch
     tried = {row.weights for row in rows}
     assert not tried & set(batch.weights)

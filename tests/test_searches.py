@@ -74,7 +74,7 @@ def test_weights_are_new_and_within_the_starts(front, name):
 @made_up
 def test_seeds_count_as_one_point(front, name):
     seeds = [
-        point._replace(seed=seed, objectives=(f0 + error, f1 - error))
+        Point(point.weights, (f0 + error, f1 - error), seed=seed)
         for seed, error in enumerate((0.25, -0.25))
         for point in front
         for f0, f1 in [point.objectives]

@@ -4,6 +4,7 @@ import math
 
 import jax
 
+from bopt.fronts import _weights
 from bopt.fronts.front import Front
 from bopt.fronts.searches import Batch, Search
 
@@ -61,16 +62,17 @@ def continuation(
 
     def search(front: Front, key: jax.Array) -> Batch:
         del key
-        tried = {p.weights for p in front}
+        points = _weights.means(front)
         # With several seeds, a walk needs all of them.
-        bad = {p.weights for p in front if not math.isfinite(sum(p.objectives))}
-        if walks[0][0] not in tried:
-            return Batch((walks[0][0],))
+        bad = Front(p for p in points if not math.isfinite(sum(p.objectives)))
+        if missing := _weights.untried(walks[0][:1], points):
+            return Batch(missing)
         steps = []
         for walk in walks:
-            done = next((n for n, w in enumerate(walk) if w not in tried), len(walk))
-            if done < len(walk) and walk[done - 1] not in bad:
-                steps.append((walk[done], walk[done - 1]))
+            left = _weights.untried(walk, points)
+            last = walk[walk.index(left[0]) - 1] if left else walk[-1]
+            if left and _weights.untried([last], bad):
+                steps.append((left[0], last))
         if not steps:
             return Batch((), "both walks have come to their ends")
         weights, warm_starts = zip(*steps, strict=True)

@@ -5,42 +5,44 @@ import io
 import itertools
 import json
 import math
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bopt.fronts.points import FIGURES, Point
+from bopt.fronts.points import NUMBERED, Point, is_metric
 
-_OPTIONAL = (*FIGURES[:-1], "seed", "epochs", "seconds")  # columns that may be empty
-_KNOWN = {"name", "level", *_OPTIONAL}
-_NUMBERED = re.compile(r"(weight|objective)_(\d{1,9})", re.ASCII)
-REQUIRED = ("weight_0", "objective_0")
+REQUIRED = ("objective_0",)
 
 
-def row(point: Point) -> dict[str, Any]:
-    """The values of a point by column, in the order of the columns."""
-    return {
-        "name": point.name,
-        "level": point.level,
-        **{f"weight_{i}": value for i, value in enumerate(point.weights)},
-        **{f"objective_{i}": value for i, value in enumerate(point.objectives)},
-        **{name: getattr(point, name) for name in _OPTIONAL},
-    }
+def columns(points: Sequence[Point]) -> list[str]:
+    """Names of the columns of points that are alike, in their order."""
+    if not points:
+        return []
+    weights, objectives = len(points[0].weights), len(points[0].objectives)
+    metrics = dict.fromkeys(name for point in points for name in point.metrics)
+    return [
+        "name",
+        *(f"weight_{i}" for i in range(weights)),
+        *(f"objective_{i}" for i in range(objectives)),
+        *metrics,
+    ]
 
 
 def value(point: Point, column: str) -> Any:
-    """The value of a point in one column."""
-    if match := _NUMBERED.fullmatch(column):
-        return getattr(point, f"{match[1]}s")[int(match[2])]
-    return getattr(point, column)
+    """The value of a point in one column; None if it has none."""
+    if match := NUMBERED.fullmatch(column):
+        own, i = getattr(point, f"{match[1]}s"), int(match[2])
+        return own[i] if i < len(own) else None
+    return point.name if column == "name" else point.metrics.get(column)
 
 
-def csv_text(points: Iterable[Point], header: bool = True) -> str:
+def csv_text(
+    points: Sequence[Point], names: Sequence[str] | None = None, header: bool = True
+) -> str:
     """One line per point; None is empty, floats are exact."""
-    rows = [row(point) for point in points]
-    lines = [_csv_line(own.values()) for own in rows]
-    if header and rows:
-        lines.insert(0, _csv_line(rows[0]))
+    names = columns(points) if names is None else names
+    lines = [_csv_line(value(point, name) for name in names) for point in points]
+    if header and lines:
+        lines.insert(0, _csv_line(names))
     return "".join(lines)
 
 
@@ -52,22 +54,24 @@ def points_of_csv(text: str, required: Sequence[str] = REQUIRED) -> list[Point]:
     if not header:
         return []
     _check_header(header, where, required)
-    points = []
+    rows = []
     for own, fields in records:
         if len(fields) != len(header):
             raise ValueError(
                 f"{own} has {len(fields)} fields; expected {len(header)}, as the "
                 f"header in {where.lower()}."
             )
-        values = {
-            name: field if name == "name" else _number(field.strip(), name, own)
-            for name, field in zip(header, fields, strict=True)
-            if name in _KNOWN or _NUMBERED.fullmatch(name)
-        }
-        if values.get("level", 0) is None:
-            values["level"] = 0
-        points.append(_checked(_point(values), own, required))
-    return points
+        rows.append((own, dict(zip(header, fields, strict=True))))
+    must = [x for x in header if x in required or NUMBERED.fullmatch(x)]
+    metrics = [
+        name
+        for name in header
+        if name not in must
+        and is_metric(name)
+        # Of a column with text, no line is read.
+        and all(_number(row[name] or "0") is not None for _, row in rows)
+    ]
+    return [_point(row, own, must, metrics) for own, row in rows]
 
 
 def json_text(points: Iterable[Point]) -> str:
@@ -80,7 +84,15 @@ def json_text(points: Iterable[Point]) -> str:
         return None if bad else value
 
     objects = [
-        {name: plain(value) for name, value in point._asdict().items()}
+        {
+            name: plain(value)
+            for name, value in (
+                ("weights", point.weights),
+                ("objectives", point.objectives),
+                ("name", point.name),
+                *point.metrics.items(),
+            )
+        }
         for point in points
     ]
     return json.dumps({"points": objects}, allow_nan=False)
@@ -93,17 +105,13 @@ def points_of_json(text: str) -> list[Point]:
         raise ValueError('Not a front; expected {"points": [...]}.')
     points = []
     for number, own in enumerate(content["points"], 1):
-        for name in ("weights", "objectives"):
-            if not isinstance(own, dict) or not isinstance(own.get(name), list):
-                raise ValueError(f"Point {number} has no list of {name}; expected one.")
-        if unknown := own.keys() - set(Point._fields):
-            raise ValueError(
-                f"Point {number} has the unknown key {min(unknown)!r}; expected "
-                f"{', '.join(Point._fields)}."
-            )
-        objectives = (math.nan if v is None else v for v in own["objectives"])
-        tuples = {"weights": tuple(own["weights"]), "objectives": tuple(objectives)}
-        points.append(_checked(Point(**{**own, **tuples}), f"Point {number}"))
+        if not isinstance(own, dict) or not isinstance(own.get("objectives"), list):
+            raise ValueError(f"Point {number} has no list of objectives; expected one.")
+        rest = {name: math.nan if v is None else v for name, v in own.items()}
+        weights, name = rest.pop("weights", ()), rest.pop("name", "")
+        objectives = [math.nan if v is None else v for v in own["objectives"]]
+        del rest["objectives"]
+        points.append(_made(f"Point {number}", weights, objectives, name, rest))
     return points
 
 
@@ -130,7 +138,8 @@ def _csv_records(text: str) -> Iterator[tuple[str, list[str]]]:
             fields = next(reader)
         except csv.Error as error:
             raise ValueError(f"Line {number} is not CSV: {error}.") from error
-        yield f"Line {number}", fields
+        if any(field.strip() for field in fields):  # spreadsheets write ,,,
+            yield f"Line {number}", fields
         number += reader.line_num
 
 
@@ -142,11 +151,10 @@ def _check_header(header: list[str], where: str, required: Sequence[str]) -> Non
                 f"{where} has no column {name}: it is {','.join(header)!r}; expected a "
                 f"header with {','.join(required)}."
             )
-    numbered = [match for match in map(_NUMBERED.fullmatch, header) if match]
-    known = _KNOWN | {match[0] for match in numbered}
     for name in header:
-        if name in known and header.count(name) > 1:
+        if name and header.count(name) > 1:
             raise ValueError(f"{where} has the column {name!r} twice; leave one out.")
+    numbered = [match for match in map(NUMBERED.fullmatch, header) if match]
     for prefix in ("weight", "objective"):
         own = [match[0] for match in numbered if match[1] == prefix]
         expected = [f"{prefix}_{i}" for i in range(len(own))]
@@ -157,43 +165,38 @@ def _check_header(header: list[str], where: str, required: Sequence[str]) -> Non
             )
 
 
-def _number(field: str, column: str, where: str) -> float | None:
-    """The number in a field; None if it is empty."""
-    if not field:
-        return None
+def _point(
+    row: Mapping[str, str], where: str, must: Sequence[str], metrics: Sequence[str]
+) -> Point:
+    """The point of a line; the columns in `must` have to hold numbers."""
+    numbers = {name: _number(row[name]) for name in (*must, *metrics)}
+    for name in must:
+        if numbers[name] is None:
+            got = repr(row[name].strip()) if row[name].strip() else "empty"
+            raise ValueError(f"{where}, column {name}, is {got}; expected a number.")
+
+    def numbered(prefix: str) -> list[Any]:
+        names = (f"{prefix}_{i}" for i in range(len(numbers)))
+        return [numbers[name] for name in names if name in numbers]
+
+    own = {name: number for name, number in numbers.items() if is_metric(name)}
+    weights, objectives = numbered("weight"), numbered("objective")
+    return _made(where, weights, objectives, row.get("name", ""), own)
+
+
+def _made(where: str, *values: Any) -> Point:
+    try:
+        return Point(*values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _number(field: str) -> int | float | None:
+    """The number in a field; None if there is none."""
+    field = field.strip()
     try:
         number = int(field) if field.lstrip("-").isdecimal() else float(field)
         float(number)  # an integer may have too many digits
         return number
     except (ValueError, OverflowError):
-        raise ValueError(
-            f"{where}, column {column}, is {field!r}; expected a number."
-        ) from None
-
-
-def _point(values: dict[str, Any]) -> Point:
-    """The point with these values by column."""
-
-    def numbered(prefix: str) -> tuple[float, ...]:
-        names = (f"{prefix}_{i}" for i in range(len(values)))
-        return tuple(values[name] for name in names if name in values)
-
-    rest = {name: value for name, value in values.items() if name in _KNOWN}
-    return Point(numbered("weight"), numbered("objective"), **rest)
-
-
-def _checked(point: Point, where: str, required: Sequence[str] = ()) -> Point:
-    """The point; ValueError if a value is of the wrong type or a figure is missing."""
-    for column, value in row(point).items():
-        optional = column in _OPTIONAL
-        types, words = (int | float, "a number")
-        if column == "name":
-            types, words = str, "text"
-        wrong = not isinstance(value, types) and not (optional and value is None)
-        if optional and column in required:
-            wrong = value is None or not math.isfinite(value)
-            words = "a finite number"
-        if wrong:
-            got = "empty" if value is None else repr(value)
-            raise ValueError(f"{where}, column {column}, is {got}; expected {words}.")
-    return point
+        return None

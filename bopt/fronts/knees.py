@@ -30,7 +30,8 @@ def knees(objectives: np.ndarray, weights: np.ndarray) -> dict[str, int]:
     """Criterion -> row of the knee; a criterion without a knee is left out.
 
     The objectives (n, 2) are non-dominated and sorted by the first column. They are
-    scaled to [0, 1] between the ends of the front, which are never knees.
+    scaled to [0, 1] between the ends of the front, which are never knees. The weights
+    are (n, 2), or of another shape where there is no jump.
     """
     if len(objectives) < 3:
         return {}
@@ -50,6 +51,8 @@ def knees(objectives: np.ndarray, weights: np.ndarray) -> dict[str, int]:
 
 def _weight_jumps(weights: np.ndarray) -> np.ndarray:
     """Change of w0 / w1 from each inner point to its sparser neighbour, (n - 2,)."""
+    if weights.shape[1:] != (2,):
+        return np.zeros(1)
     w0, w1 = weights.T
     ratios = w0 / np.where(w1 == 0, np.nan, w1)  # no jump to the ratio of (1, 0)
     return np.nan_to_num(np.abs(np.diff(ratios))[:-1])

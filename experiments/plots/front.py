@@ -141,7 +141,7 @@ def levels_figure(front: Front, title: str) -> Figure:
     Level k starts from the hull of the earlier points, means over the seeds. A front
     of more than 12 levels shows the last 12.
     """
-    known = sorted({point.level for point in front}) or [0]
+    known = sorted({int(own) for own in front.column("level")}) or [0]
     last = known[-_PANELS:]
     rows = -(-len(last) // _COLUMNS)
     columns = -(-len(last) // rows)
@@ -170,8 +170,8 @@ def levels_figure(front: Front, title: str) -> Figure:
 
 def _level(axes: Axes, front: Front, level: int) -> None:
     tidy(axes)
-    before = Front(point for point in front if point.level < level)
-    new = Front(point for point in front if point.level == level)
+    before = Front(point for point in front if point.metrics["level"] < level)
+    new = Front(point for point in front if point.metrics["level"] == level)
     earlier, found = _objectives(before), _objectives(new)
     if len(before):
         current = _objectives(before.means().hull()).T

@@ -24,7 +24,7 @@ from bopt.fronts import Front
 from bopt.selections import path_name
 from experiments.devices import on_first
 from experiments.errors import RunDirectoryError
-from experiments.runs import files
+from experiments.runs import files, schema
 
 # Orbax logs a traceback of every failure, which ends in a one-line error here.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -135,7 +135,9 @@ class RunDirectory:
     def append_points(self, points: Front, front: Front) -> None:
         """Append new points to front.csv and replace front.json by the whole front."""
         header = not (self.path / "front.csv").exists()
-        self._write("front.csv", points.to_csv(header=header), append=True)
+        self._write(
+            "front.csv", points.to_csv(schema.POINT_COLUMNS, header=header), append=True
+        )
         self._write("front.json", _json(json.loads(front.to_json()), indent=1))
 
     def _write(self, name: str, text: str, append: bool = False) -> None:

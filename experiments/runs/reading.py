@@ -105,13 +105,18 @@ def read_front(path: str | Path) -> Front:
     file = Path(path) / "front.csv"
     with files.reading(file):
         text = files.read(file, METRICS_LIMIT) if file.is_file() else ""
-        front = Front.from_csv(text)
+        front = Front.from_csv(text, required=schema.POINT_COLUMNS[1:])
         for point in front:
             if not POINT.fullmatch(point.name):
                 raise ValueError(
                     f"A point is named {reprlib.repr(point.name)}; expected "
                     "level-rank.seed, for example 0-1.0"
                 )
+            for column in ("level", "seed"):
+                if not isinstance(point.metrics[column], int):
+                    raise ValueError(
+                        f"{column} is {point.metrics[column]}; expected a whole number"
+                    )
             if len(point.weights) != 2 or len(point.objectives) != 2:
                 raise ValueError(
                     f"It has {len(point.weights)} weights and {len(point.objectives)} "

@@ -125,6 +125,21 @@ class Final(TypedDict):
     nondominated: bool
 
 
+# Columns of front.csv: a point per line, its objectives and metrics by name.
+POINT_METRICS = (
+    "validation_accuracy",
+    "test_accuracy",
+    "test_cross_entropy",
+    "nonzero_dense",
+    "nonzero_total",
+    "seed",
+    "epochs",
+    "seconds",
+)
+_PAIRS = ("weight_0", "weight_1", "objective_0", "objective_1")
+POINT_COLUMNS = ("name", "level", *_PAIRS, *POINT_METRICS)
+
+
 class FrontSummary(TypedDict):
     """summary.json of a front; with a final training also the keys of `Summary`."""
 

@@ -28,9 +28,12 @@ MEMORY = 0.8  # share of an accelerator's memory that a program may plan with
 
 
 class Job(NamedTuple):
-    """A training to do: its point, and the name of the network that it starts from."""
+    """A training to do, and the name of the network that it starts from."""
 
-    point: Point
+    name: str
+    weights: tuple[float, float]
+    level: int
+    seed: int
     start: str | None
 
 
@@ -94,7 +97,9 @@ class FrontSearch:
             self._session.directory.remove(f"checkpoints/{point.name}")
         level = 0
         while level <= options.levels:
-            before = Front(point for point in self.front if point.level < level)
+            before = Front(
+                point for point in self.front if point.metrics["level"] < level
+            )
             batch = search(before, jax.random.fold_in(key, level))
             if not batch.weights:
                 return batch.reason
@@ -109,18 +114,21 @@ class FrontSearch:
         """Return the first trainings of a batch, with every seed, still to be done."""
         first = self._config.run.seed
         starts = batch.warm_starts or (None,) * len(batch.weights)
-        names = {(point.weights, point.seed): point.name for point in self.front}
+        names = {(p.weights, p.metrics["seed"]): p.name for p in self.front}
         pairs = list(zip(batch.weights, starts, strict=True))[:number]
         jobs = [
             Job(
-                Point(weights, (math.nan,) * 2, f"{level}-{rank}.{seed}", level, seed),
+                f"{level}-{rank}.{seed}",
+                weights,
+                level,
+                seed,
                 start and names[start, seed],
             )
             for rank, (weights, start) in enumerate(pairs, 1)
             for seed in range(first, first + self._config.run.seeds)
         ]
         done = {point.name for point in self.front}
-        return [job for job in jobs if job.point.name not in done]
+        return [job for job in jobs if job.name not in done]
 
     def _train(self, jobs: list[Job]) -> None:
         """Train jobs, as many at once as one program takes."""
@@ -132,7 +140,7 @@ class FrontSearch:
             trainer = self._trainers[warm]
             now, jobs = jobs[: trainer.capacity], jobs[trainer.capacity :]
             trainer.start(*_seeds_and_weights(now))
-            name = f"checkpoints/{now[0].point.name}"
+            name = f"checkpoints/{now[0].name}"
             with Checkpoints(
                 directory.path / name, self._record, console
             ) as checkpoints:
@@ -140,9 +148,9 @@ class FrontSearch:
             scores = trainer.evaluate(("validation", "test"))
             trained = []
             for job, network, own in zip(now, trainer.networks(), scores, strict=True):
-                point = job.point._replace(seconds=seconds / len(now), epochs=epochs)
-                trained.append(self._measured(point, network, own))
-                directory.save_model(network, f"networks/{point.name}")
+                spent = {"epochs": epochs, "seconds": seconds / len(now)}
+                trained.append(self._measured(job, network, own, spent))
+                directory.save_model(network, f"networks/{job.name}")
             # After the parameters, so that no point is without them.
             self.front = self.front.merge(Front(trained))
             directory.append_points(Front(trained), self.front)
@@ -184,11 +192,11 @@ class FrontSearch:
         self, trainer: Trainer, jobs: list[Job], warm: bool, checkpoints: Checkpoints
     ) -> tuple[int, float]:
         """Train to the end, and return the numbers of epochs and seconds."""
-        options, level = self._options(warm), jobs[0].point.level
+        options, level = self._options(warm), jobs[0].level
         epochs = options.optimizer.epochs or 0
         before = level * epochs if warm else 0  # for another order of the images
         steps, step, seconds = trainer.steps_per_epoch, 0, 0.0
-        batch = [job.point.name for job in jobs]
+        batch = [job.name for job in jobs]
         # Other devices, or another --parallel, train other networks at once.
         same = {"batch": batch}
         saved = checkpoints.restore(trainer.state, same)
@@ -225,12 +233,19 @@ class FrontSearch:
                 raise
         return epochs, time.perf_counter() - start
 
-    def _measured(self, point: Point, network: Any, scores: dict[str, Any]) -> Point:
+    def _measured(
+        self, job: Job, network: Any, scores: dict[str, Any], spent: dict[str, Any]
+    ) -> Point:
         params = {"params": network["params"]}
         report = records.sparsity(params).report
         _, complexity = make_penalties(self._training.objectives)
-        return point._replace(
-            objectives=(scores["validation"].cross_entropy, float(complexity(params))),
+        return Point(
+            job.weights,
+            (scores["validation"].cross_entropy, float(complexity(params))),
+            job.name,
+            level=job.level,
+            seed=job.seed,
+            **spent,
             nonzero_dense=report.dense.nonzeros,
             nonzero_total=report.total.nonzeros,
             validation_accuracy=scores["validation"].accuracy,
@@ -240,14 +255,14 @@ class FrontSearch:
 
 
 def _seeds_and_weights(jobs: list[Job]):
-    points = [job.point for job in jobs]
-    return [point.seed or 0 for point in points], [point.weights for point in points]
+    return [job.seed for job in jobs], [job.weights for job in jobs]
 
 
 def _line(point: Point) -> str:
     return (
         f"{point.name:>6}  weight of l1 {point.weights[1]:.3g}  cross entropy "
         f"{point.objectives[0]:.4f}  l1 {point.objectives[1]:,.1f}  validation "
-        f"accuracy {100 * (point.validation_accuracy or 0):.2f} %  "
-        f"{point.nonzero_dense:,} weights  {point.seconds:.1f} s"
+        f"accuracy {100 * point.metrics['validation_accuracy']:.2f} %  "
+        f"{point.metrics['nonzero_dense']:,} weights  "
+        f"{point.metrics['seconds']:.1f} s"
     )

@@ -76,18 +76,26 @@ def point(w1: float, level=0, seed=0, **changes) -> Point:
         "test_accuracy": accuracy - 0.001,
         "epochs": 10,
     }
+    # The other columns of front.csv, which no figure shows.
+    values |= {"test_cross_entropy": 0.05, "nonzero_total": 2_000, "seconds": 1.0}
     return Point((1 - w1, w1), **values | changes, level=level, seed=seed)
+
+
+def changed(given: Point, **changes) -> Point:
+    """Return a point with other objectives or metrics."""
+    fields = {"objectives": given.objectives, "name": given.name, **given.metrics}
+    return Point(given.weights, **fields | changes)
 
 
 def dead(w1: float, l1=0.0, left=0, **changes) -> Point:
     """Network at chance; without weights it is not dominated."""
     made = point(w1, objectives=(2.3, l1), nonzero_dense=left, test_accuracy=0.11)
-    return made._replace(validation_accuracy=0.1, **changes)
+    return changed(made, validation_accuracy=0.1, **changes)
 
 
 def diverged(w1: float) -> Point:
-    made = point(w1, objectives=(NAN, NAN), nonzero_dense=None, test_accuracy=None)
-    return made._replace(validation_accuracy=None)
+    lost = dict.fromkeys(("nonzero_dense", "test_accuracy", "validation_accuracy"), NAN)
+    return point(w1, objectives=(NAN, NAN), **lost)
 
 
 def make_run(path: Path, rows, optimizer="madam", **config) -> Path:

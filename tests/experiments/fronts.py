@@ -10,6 +10,7 @@ import pytest
 from networks import Small
 
 from experiments import pareto_front
+from experiments.runs import schema
 from experiments.runs.reading import read_front
 
 WORDS = "--dataset digits --no-figures --batch-size 16 --epochs 2 --final-epochs 1"
@@ -30,7 +31,8 @@ def trace(words: str) -> int:
 
 def table(path: Path) -> str:
     """Return the points of a front, without times."""
-    return "\n".join(repr(point._replace(seconds=None)) for point in read_front(path))
+    columns = [name for name in schema.POINT_COLUMNS if name != "seconds"]
+    return read_front(path).to_csv(columns)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,10 @@ def test_the_program_names_its_folder_and_mistakes(
 
 
 def networks(front: Front) -> list:
-    return [(point.test_accuracy, point.nonzero_dense) for point in front]
+    return [
+        (point.metrics["test_accuracy"], point.metrics["nonzero_dense"])
+        for point in front
+    ]
 
 
 @pytest.mark.parametrize(

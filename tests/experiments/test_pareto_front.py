@@ -37,7 +37,7 @@ def check_networks(path, save: str) -> None:
             for name, own in params.items()
             if name.startswith("Dense")
         )
-        assert left == point.nonzero_dense
+        assert left == point.metrics["nonzero_dense"]
 
 
 def test_the_files_of_a_run(trained_front):
@@ -53,7 +53,7 @@ def test_the_files_of_a_run(trained_front):
     front = read_front(trained_front)
     assert front == Front.from_json((trained_front / "front.json").read_text())
     assert [point.name for point in front] == [f"0-{n}.0" for n in range(1, 6)]
-    assert {point.epochs for point in front} == {2}
+    assert {point.metrics["epochs"] for point in front} == {2}
     check_networks(trained_front, "knee")
 
 

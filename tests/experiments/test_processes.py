@@ -4,6 +4,7 @@ Run as a program, this is the small experiment whose lost processes are noticed 
 The checks of --coordinator and its like are in `test_launch`.
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -113,7 +114,8 @@ def test_a_front_in_two_processes(tmp_path):
     assert (first[0], second[0]) == (0, 0), first[2] + second[2]
     assert first[1].count("Written to") == 1 and "Written to" not in second[1]
     points, expected = (
-        [untimed(point._asdict()) for point in read_front(path)] for path in (two, one)
+        [untimed(dataclasses.asdict(point)) for point in read_front(path)]
+        for path in (two, one)
     )
     assert len(points) == 4
     assert_close(points, expected)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import dead, diverged, legend, note, parts, places, point, shows
+from drawing import changed, dead, diverged, legend, note, parts, places, point, shows
 from matplotlib import colormaps
 
 from bopt.fronts import Front, Point
@@ -30,7 +30,9 @@ def objectives(points) -> list[list[float]]:
 
 
 def results(points) -> list[list[float]]:
-    return [[p.nonzero_dense, 100 * p.test_accuracy] for p in points]
+    return [
+        [p.metrics["nonzero_dense"], 100 * p.metrics["test_accuracy"]] for p in points
+    ]
 
 
 def assert_shown(points, left, right):
@@ -134,7 +136,8 @@ def test_knees_of_one_point_share_a_marker():
 
 
 def test_the_final_training_is_a_star_wherever_it_is():
-    for final in (FINAL, FINAL._replace(objectives=(0.01, 20.0), nonzero_dense=50)):
+    lower = changed(FINAL, objectives=(0.01, 20.0), nonzero_dense=50)
+    for final in (FINAL, lower):
         figure, left, right = drawn(FRONT, chosen="weight_jump", final=final)
         assert legend(figure)[-1] == STAR
         assert places(parts(left)[STAR]) == objectives([final])

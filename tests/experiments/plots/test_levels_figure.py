@@ -53,9 +53,11 @@ def test_each_level_shows_what_it_started_from_and_found(seeds):
     for level, axes in enumerate(panels):
         assert axes.get_title(loc="left") == f"Level {level}"
         own = parts(axes)
-        assert places(own[new]) == objectives(p for p in front if p.level == level)
+        assert places(own[new]) == objectives(
+            p for p in front if p.metrics["level"] == level
+        )
         if level:
-            before = Front(p for p in front if p.level < level)
+            before = Front(p for p in front if p.metrics["level"] < level)
             hull = objectives(before.means().hull())
             assert places(own[earlier]) == objectives(before)
             assert places(own[current]) == places(own[segments]) == hull

@@ -1,12 +1,16 @@
 """Files of a run directory with other content than the programs write."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import experiments
 from experiments import figures
 from experiments.errors import RunDirectoryError
-from experiments.runs import reading
+from experiments.runs import reading, schema
+
+KEPT = Path(experiments.__file__).parent / "results/fronts"
 
 
 def change(run, name, **values):
@@ -80,6 +84,44 @@ def test_names_of_points(name, trained_front, tmp_path):
     text[1] = ",".join([f'"{name}"', *text[1].split(",")[1:]])
     (tmp_path / "front.csv").write_text("\n".join(text))
     with pytest.raises(RunDirectoryError, match=r"expected level-rank\.seed, for"):
+        reading.read_front(tmp_path)
+
+
+COLUMNS = (
+    "name,level,weight_0,weight_1,objective_0,objective_1,validation_accuracy,"
+    "test_accuracy,test_cross_entropy,nonzero_dense,nonzero_total,seed,epochs,seconds"
+)
+
+
+def test_the_columns_of_points_are_those_that_readers_rely_on(trained_front):
+    assert (trained_front / "front.csv").read_text().splitlines()[0] == COLUMNS
+    assert ",".join(schema.POINT_COLUMNS) == COLUMNS
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("*/front.csv")), ids=str)
+def test_points_of_older_runs_are_read(path):
+    lines = path.read_text().splitlines()
+    front = reading.read_front(path.parent)
+    assert front.to_csv(schema.POINT_COLUMNS).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("level", "0.5", "level is 0.5; expected a whole number"),
+        ("seed", "nan", "seed is nan; expected a whole number"),
+        ("seconds", "", "Line 2, column seconds, is empty; expected a number"),
+        ("test_accuracy", "98 %", "Line 2, column test_accuracy, is '98 %'"),
+        ("weight_1", "inf", r"Line 2: .*expected finite numbers"),
+        ("nonzero_dense", None, "Line 1 has no column nonzero_dense"),
+    ],
+)
+def test_values_of_points(column, value, message, tmp_path):
+    fields = dict.fromkeys(COLUMNS.split(","), "1") | {"name": "1-1.1", column: value}
+    fields = {name: text for name, text in fields.items() if text is not None}
+    text = f"{','.join(fields)}\n{','.join(fields.values())}\n"
+    (tmp_path / "front.csv").write_text(text)
+    with pytest.raises(RunDirectoryError, match=message):
         reading.read_front(tmp_path)
 
 
