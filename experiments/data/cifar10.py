@@ -39,7 +39,7 @@ def from_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, str]:
     """Read the six binary files, loose or in their folder, or the archive."""
     remedy = files.replace_from(ADDRESS)
     groups = FILES, [f"{FOLDER}/{name}" for name in FILES], [ARCHIVE]
-    paths = files.find(folder, groups, TITLE, ADDRESS)
+    paths = files.find(folder, [[[x] for x in own] for own in groups], TITLE, ADDRESS)
     if paths[0].name == ARCHIVE:
         return *_read_archive(paths[0], remedy), f"original archive {paths[0]}"
     return *_read_files(paths, remedy), f"binary files in {paths[0].parent}"

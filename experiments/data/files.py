@@ -1,13 +1,20 @@
 """Original files in a folder, and the errors that all sources of a dataset share."""
 
+import contextlib
+import gzip
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from experiments.errors import DataError
 
 INSTALL = 'install the `experiments` extra with `pip install -e ".[experiments]"`'
+
+_NAMED = 4  # names of other files in a message
+_OVERHEAD = 2**16  # bytes that gzip adds to content that it cannot compress
 
 
 class UnavailableError(Exception):
@@ -22,30 +29,49 @@ class Original(NamedTuple):
 
 
 def find(
-    folder: Path, groups: Iterable[Sequence[str]], title: str, address: str
+    folder: Path, groups: Iterable[Sequence[Sequence[str]]], title: str, address: str
 ) -> list[Path]:
-    """Find the first group of files of which any lies in a folder, and all must."""
+    """Find the first group of files of which any lies in a folder, and all must.
+
+    Each file is given by its possible names, the usual one first.
+    """
     try:
         for names in groups:
-            missing = [name for name in names if not (folder / name).is_file()]
+            found = [
+                next((name for name in own if (folder / name).is_file()), None)
+                for own in names
+            ]
+            present = [name for name in found if name]
+            missing = [
+                own[0] for own, name in zip(names, found, strict=True) if not name
+            ]
             if not missing:
-                return [folder / name for name in names]
-            if len(missing) < len(names):
-                present = ", ".join(name for name in names if name not in missing)
+                return [folder / name for name in present]
+            if present:
                 raise DataError(
                     f"{folder}: {', '.join(missing)} not found, expected beside "
-                    f"{present}. Get what is missing from {address}, or name another "
-                    "--data-dir."
+                    f"{', '.join(present)}. Get what is missing from {address}, or "
+                    "name another --data-dir."
                 )
         if folder.exists() and not folder.is_dir():
             raise DataError(
                 f"{folder}: found a file, expected a folder. Name the folder that "
                 f"holds {title}'s files with --data-dir."
             )
-        state = f"holds none of {title}'s files" if folder.exists() else "is missing"
+        state = "is missing"
+        if folder.exists():
+            state = f"holds none of {title}'s files, but {_content(folder)}"
     except OSError as error:
         raise DataError(f"{folder}: {error}. Name another --data-dir.") from None
     raise UnavailableError(f"the folder {folder} {state}")
+
+
+def _content(folder: Path) -> str:
+    """Name the first few files in a folder."""
+    names = sorted(path.name for path in folder.iterdir())
+    words = [name if name.isprintable() else ascii(name) for name in names[:_NAMED]]
+    more = len(names) - len(words)
+    return (", ".join(words) or "nothing") + (f" and {more} more" if more else "")
 
 
 def read(path: Path, original: Original, remedy: str) -> bytes:
@@ -54,14 +80,46 @@ def read(path: Path, original: Original, remedy: str) -> bytes:
     The size is compared first, and nothing is unpacked before the checksum is: neither
     a huge nor a hostile file does any harm.
     """
+    with _reading(path, remedy) as file:
+        _check_size(path, os.fstat(file.fileno()).st_size, original, remedy)
+        return _checked(path, file.read(), original, remedy)
+
+
+def read_unpacked(path: Path, original: Original, remedy: str) -> bytes:
+    """Read a file with the original content, compressed by gzip or not.
+
+    Whatever the file holds, little more than the original content is unpacked.
+    """
+    with _reading(path, remedy) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        size = os.fstat(file.fileno()).st_size
+        # Compression of any kind adds little to the content.
+        if not packed or size > original.size + _OVERHEAD:
+            _check_size(path, size, original, remedy)
+        file.seek(0)
+        unpacked = gzip.GzipFile(fileobj=file) if packed else file
+        content = unpacked.read(original.size + 1)
+        size = len(content) if len(content) <= original.size else "more"
+        _check_size(path, size, original, remedy)
+        return _checked(path, content, original, remedy)
+
+
+@contextlib.contextmanager
+def _reading(path: Path, remedy: str) -> Iterator[BinaryIO]:
     try:
-        size = path.stat().st_size
-        if size != original.size:
-            wrong = f"size: found {size} bytes, expected {original.size}"
-            raise DataError(f"{path}: wrong {wrong}. {remedy}")
-        content = path.read_bytes()
-    except OSError as error:
+        with open(path, "rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: {error}. {remedy}") from None
+
+
+def _check_size(path: Path, size: int | str, original: Original, remedy: str) -> None:
+    if size != original.size:
+        wrong = f"size: found {size} bytes, expected {original.size}"
+        raise DataError(f"{path}: wrong {wrong}. {remedy}")
+
+
+def _checked(path: Path, content: bytes, original: Original, remedy: str) -> bytes:
     found = original.sha256 and hashlib.sha256(content).hexdigest()
     if found != original.sha256:
         wrong = f"SHA-256: found {found}, expected {original.sha256}"

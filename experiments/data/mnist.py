@@ -1,12 +1,11 @@
 """MNIST, from its four original files or as prepared by TFDS.
 
-The files are gzipped IDX: a header of 16 bytes (images) or 8 bytes (labels), then one
-byte per pixel or label.
+The files are IDX: a header of 16 bytes (images) or 8 bytes (labels), then one byte per
+pixel or label. They are published gzipped; unpacked or gzipped anew they are the same.
 
 Source: Y. LeCun, C. Cortes, C. Burges, *The MNIST database of handwritten digits*.
 """
 
-import gzip
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,21 +19,22 @@ TITLE = "MNIST"
 SHAPE = (28, 28, 1)
 SIZES = (55_000, 5_000, 10_000)
 ADDRESS = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+# Published files, and their content without compression.
 FILES = {
     "train-images-idx3-ubyte.gz": Original(
-        9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"
+        47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"
     ),
     "train-labels-idx1-ubyte.gz": Original(
-        28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"
+        60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"
     ),
     "t10k-images-idx3-ubyte.gz": Original(
-        1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"
+        7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"
     ),
     "t10k-labels-idx1-ubyte.gz": Original(
-        4_542, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"
+        10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
 }
-ORIGINALS = f"the four original files ({', '.join(FILES)}; from {ADDRESS})"
+ORIGINALS = f"the four original files ({', '.join(FILES)}, or unpacked; from {ADDRESS})"
 # `sorted_sha256` of the training and of the test examples.
 SORTED_SHA256 = (
     "386a0fff07efe9ae3f934853780556ca1fe630371d4964508a3e3256c2063b0e",
@@ -43,8 +43,8 @@ SORTED_SHA256 = (
 
 
 def from_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, str]:
-    """Read the four original files."""
-    paths = files.find(folder, [list(FILES)], TITLE, ADDRESS)
+    """Read the four original files, gzipped or unpacked."""
+    paths = files.find(folder, [[_names(name) for name in FILES]], TITLE, ADDRESS)
     images, labels = _read(paths, files.replace_from(ADDRESS))
     return images, labels, f"original files in {folder}"
 
@@ -74,9 +74,16 @@ def _other_examples(images: np.ndarray, labels: np.ndarray) -> str:
     return "" if found == SORTED_SHA256 else "found other examples than MNIST's"
 
 
+def _names(published: str) -> list[str]:
+    """Names under which a file may lie in a folder, the published one first."""
+    dotted = published.replace("-idx", ".idx")  # as some programs unpack it
+    packed = [published, dotted]
+    return packed + [name.removesuffix(".gz") for name in packed]
+
+
 def _read(paths: Iterable[Path], remedy: str) -> tuple[np.ndarray, np.ndarray]:
     parts = [
-        np.frombuffer(gzip.decompress(files.read(path, original, remedy)), np.uint8)
+        np.frombuffer(files.read_unpacked(path, original, remedy), np.uint8)
         for path, original in zip(paths, FILES.values(), strict=True)
     ]
     images = np.concatenate([part[16:] for part in parts[::2]])

@@ -53,8 +53,8 @@ def small_mnist(tmp_path, monkeypatch, examples) -> tuple[Path, Examples]:
     for name, part in zip(mnist.FILES, parts, strict=True):
         shape = part.shape[:3]
         header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
-        content = gzip.compress(header + part.tobytes(), 1)
-        (folder / name).write_bytes(content)
+        content = header + part.tobytes()
+        (folder / name).write_bytes(gzip.compress(content, 1))
         originals[name] = original(content)
     monkeypatch.setattr(mnist, "SIZES", SIZES)
     monkeypatch.setattr(mnist, "FILES", originals)

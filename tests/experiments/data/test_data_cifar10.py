@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.data import cifar10
+from experiments.data import cifar10, files
 
 REMEDY = f"Replace it by the original from {cifar10.ADDRESS}, or name another --data-"
 
@@ -134,11 +134,11 @@ def test_unequal_classes_are_counted(small_cifar10, name, split, each):
 
 def test_an_unreadable_file_is_named(small_cifar10, monkeypatch):
     # Permissions do not keep the superuser out.
-    def refuse(path):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
     folder, _ = small_cifar10
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(files, "open", refuse, raising=False)
     expected = f"{folder / 'data_batch_1.bin'}: .*Permission denied. Replace it by"
     with pytest.raises(data.DataError, match=expected):
         data.load("cifar10", folder)

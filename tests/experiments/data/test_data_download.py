@@ -238,8 +238,8 @@ def test_addresses_sizes_and_checksums_are_those_that_tfds_knows():
         infos = tfds.builder_cls(name).url_infos.items()
         return {url: (int(info.size), info.checksum) for url, info in infos}
 
-    ours = {mnist.ADDRESS + name: tuple(file) for name, file in mnist.FILES.items()}
-    assert known("mnist") == ours
+    # Those of MNIST's files, which may be compressed anew, are of their content.
+    assert known("mnist").keys() == {mnist.ADDRESS + name for name in mnist.FILES}
     assert known("cifar10") == {cifar10.ADDRESS: tuple(cifar10.ORIGINAL)}
 
 

@@ -1,7 +1,9 @@
 """MNIST's original files, and what can be wrong with them."""
 
+import gzip
 import hashlib
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -44,45 +46,113 @@ def test_pixels_and_labels_are_where_they_belong(small_mnist):
     assert (loaded.labels == expected.labels).all()
 
 
-def cut(path: Path) -> str:
-    content = path.read_bytes()
+def unpack(path: Path) -> None:
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    path.unlink()
+
+
+def unpack_with_dots(path: Path) -> None:
+    unpack(path)
+    path = path.with_suffix("")
+    path.rename(path.with_name(path.name.replace("-idx", ".idx")))
+
+
+def unpack_in_place(path: Path) -> None:
+    """Keep the name, as browsers do."""
+    path.write_bytes(gzip.decompress(path.read_bytes()))
+
+
+def gzip_anew(path: Path) -> None:
+    content = gzip.decompress(path.read_bytes())
+    path.unlink()
+    path = path.with_name(path.name.replace("-idx", ".idx"))
+    path.write_bytes(gzip.compress(content[:99], 9) + gzip.compress(content[99:], 0))
+
+
+FORMS = [unpack, unpack_with_dots, unpack_in_place, gzip_anew]
+
+
+@pytest.mark.parametrize("forms", [*([form] * 4 for form in FORMS), FORMS])
+def test_files_in_other_forms(small_mnist, forms):
+    folder, expected = small_mnist
+    for form, path in zip(forms, sorted(folder.iterdir()), strict=True):
+        form(path)
+    loaded = data.load("mnist", folder)
+    assert (loaded.images == expected.images).all()
+    assert (loaded.labels == expected.labels).all()
+    assert loaded.source == f"original files in {folder}"
+
+
+def cut(path: Path, content: bytes) -> str:
     path.write_bytes(content[:-9])
     return f"wrong size: found {len(content) - 9} bytes, expected {len(content)}."
 
 
-def flip(path: Path) -> str:
-    content = bytearray(path.read_bytes())
-    expected = hashlib.sha256(content).hexdigest()
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    found = hashlib.sha256(content).hexdigest()
+def cut_compressed(path: Path, content: bytes) -> str:
+    path.write_bytes(gzip.compress(content)[:-9])
+    return "Compressed file ended before the end-of-stream marker was reached."
+
+
+def flip(path: Path, content: bytes) -> str:
+    changed = bytearray(content)
+    changed[len(content) // 2] ^= 1
+    path.write_bytes(gzip.compress(changed))
+    found, expected = (hashlib.sha256(x).hexdigest() for x in (changed, content))
     return f"wrong SHA-256: found {found}, expected {expected}."
 
 
-def exchange(path: Path) -> str:
-    size = path.stat().st_size
+def flip_compressed(path: Path, content: bytes) -> str:
+    packed = bytearray(gzip.compress(content))
+    packed[-5] ^= 1  # of the checksum
+    path.write_bytes(packed)
+    return "CRC check failed "
+
+
+def exchange(path: Path, content: bytes) -> str:
     path.write_bytes(b"<html>not found</html>")
-    return f"wrong size: found 22 bytes, expected {size}."
+    return f"wrong size: found 22 bytes, expected {len(content)}."
 
 
-@pytest.mark.parametrize("damage", [cut, flip, exchange])
+def pack_more(path: Path, content: bytes) -> str:
+    path.write_bytes(gzip.compress(content + bytes(10**6)))
+    return f"wrong size: found more bytes, expected {len(content)}."
+
+
+DAMAGES = [cut, cut_compressed, flip, flip_compressed, exchange, pack_more]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_named(small_mnist, damage):
     folder, _ = small_mnist
     path = folder / "t10k-images-idx3-ubyte.gz"
-    expected = (
-        f"{path}: {damage(path)} Replace it by the original from {mnist.ADDRESS}, or "
-        "name another --data-dir."
-    )
-    with pytest.raises(data.DataError, match=f"^{re.escape(expected)}$"):
+    reason = damage(path, gzip.decompress(path.read_bytes()))
+    remedy = f"Replace it by the original from {mnist.ADDRESS}, or name another --data-"
+    expected = f"^{re.escape(f'{path}: {reason}')}.*{re.escape(remedy)}dir.$"
+    with pytest.raises(data.DataError, match=expected):
         data.load("auto", folder)
 
 
-def test_a_huge_file_is_not_read(small_mnist, monkeypatch):
+def test_a_bomb_is_not_unpacked(small_mnist):
+    """Cause: 3 GB were unpacked before their size was compared."""
+    folder, _ = small_mnist
+    path = folder / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(bytes(2**24), 9))
+    tracemalloc.start()
+    try:
+        with pytest.raises(data.DataError, match="wrong size: found more bytes"):
+            data.load("mnist", folder)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_huge_file_is_not_read(small_mnist, packed):
     folder, _ = small_mnist
     path = folder / "train-images-idx3-ubyte.gz"
     with open(path, "wb") as file:
+        file.write(b"\x1f\x8b" * packed)
         file.truncate(1 << 40)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"read {path}"))
     with pytest.raises(data.DataError, match="wrong size: found 1099511627776 bytes"):
         data.load("mnist", folder)
 
@@ -94,3 +164,21 @@ def test_a_missing_file_is_named(small_mnist, name):
     expected = f"^{folder}: {name} not found, expected beside .*-ubyte.gz. Get what"
     with pytest.raises(data.DataError, match=expected):
         data.load("auto", folder)
+
+
+def test_other_files_are_named(tmp_path):
+    def reason() -> str:
+        with pytest.raises(data.DataError, match="MNIST is unavailable") as caught:
+            data.load("mnist", tmp_path)
+        return str(caught.value).splitlines()[1]
+
+    start = (
+        f"  - original files: the folder {tmp_path} holds none of MNIST's files, but "
+    )
+    assert reason() == f"{start}nothing"
+    for name in ("mnist.npz", "train.csv", "\x1b[31m"):
+        (tmp_path / name).touch()
+    assert reason() == f"{start}'\\x1b[31m', mnist.npz, train.csv"
+    for number in range(9):
+        (tmp_path / f"a{number}").touch()
+    assert reason() == f"{start}'\\x1b[31m', a0, a1, a2 and 8 more"
