@@ -5,13 +5,17 @@
 
 import builtins
 import json
+import os
 import re
 import zipfile
+from typing import Any, NamedTuple
 
 import jax
 import ml_dtypes
 import numpy as np
 import pytest
+import scipy.sparse
+from flax import nnx
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -63,6 +67,83 @@ def test_what_is_saved_is_loaded(name, dtype, ending, tmp_path):
     assert [*tmp_path.iterdir()] == [path]
 
 
+NARROW = ["float8_e4m3fn", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"]
+NARROW += ["int4", "uint4", "float4_e2m1fn"]
+OTHER = ["bool", "int8", "uint16", "int64", "uint64", "complex64"]
+OTHER += [">f4", ">i8"]  # another machine's order of bytes
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+@pytest.mark.parametrize("name", [*NARROW, *OTHER])
+def test_dtypes(name, ending, tmp_path):
+    dtype = np.dtype(getattr(ml_dtypes, name, name))
+    kernel = np.array([[1, 2, 1], [2, 1, 1]]).astype(dtype)
+    path = tmp_path / f"network.{ending}"
+    for form in (export.masked, lambda tree: tree):
+        export.save(path, form({"kernel": kernel}))
+        found = export.dense(export.load(path)[0])["kernel"]
+        assert (found.dtype.name, found.dtype.isnative) == (dtype.name, True)
+        np.testing.assert_array_equal(found, kernel)
+
+
+class Layer(NamedTuple):
+    kernel: Any
+    bias: Any
+
+
+LAYER = {"kernel": np.eye(3, dtype=np.float32), "bias": np.zeros(3, np.float32)}
+BOXED = nnx.state(
+    nnx.List([nnx.Linear(3, 3, rngs=nnx.Rngs(0)), nnx.Linear(3, 3, rngs=nnx.Rngs(1))])
+)
+TREES = {
+    "Haiku": ({"mlp/~/linear_0": LAYER}, {"mlp": {"~": {"linear_0": LAYER}}}),
+    "list": ([LAYER, (LAYER,)], {"0": LAYER, "1": {"0": LAYER}}),
+    "integer keys": ({7: {0: LAYER}}, {"7": {"0": LAYER}}),
+    "attributes": ({"a": Layer(**LAYER)}, {"a": LAYER}),
+    "NNX": (
+        BOXED,
+        {str(n): {k: v[...] for k, v in BOXED[n].items()} for n in range(2)},
+    ),
+    "nothing": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("form", [lambda tree: tree, export.masked, export.csr])
+def test_trees_of_all_kinds(name, form, tmp_path):
+    tree, expected = TREES[name]
+    packed = form(tree)
+    export.save(tmp_path / "a.npz", packed)
+    loaded, _ = export.load(tmp_path / "a.npz")
+    if name == "NNX":  # whose boxes may have a key of their own
+        own = [jax.tree.leaves(export.dense(own)) for own in (loaded, expected)]
+        same(*own)
+    else:
+        same(export.dense(loaded), expected)
+    same(export.dense(packed), jax.tree.map(np.asarray, tree))
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_a_file_is_whole_or_as_it_was(ending, tmp_path, monkeypatch):
+    path, link = tmp_path / f"a.{ending}", tmp_path / f"link.{ending}"
+    export.save(path, {"kernel": np.eye(3)})
+    before = path.read_bytes()
+    link.symlink_to(path.name)
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            export.save(link, {"kernel": np.eye(9)})
+    assert path.read_bytes() == before
+    assert {*tmp_path.iterdir()} == {path, link}
+    export.save(link, {"kernel": np.eye(9)})
+    assert link.is_symlink()
+    assert export.load(path)[0]["kernel"].shape == (9, 9)
+
+
 def test_no_file_needs_pickle(tmp_path):
     path = tmp_path / "network.npz"
     export.save(path, export.csr(params(np.eye(3))))
@@ -86,18 +167,44 @@ def test_of_other_ranks():
         export.csr(tree, 4)
 
 
+ONE = np.ones(1)
+UNSORTED = scipy.sparse.csr_array(
+    (np.ones(2), np.array([1, 0]), np.array([0, 2])), shape=(1, 2)
+)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [
         (lambda path: export.save(path / "a.pkl", {}), "ends in '.pkl'; expected .npz"),
         (lambda path: export.load(path / "a"), "ends in ''; expected .npz or .safet"),
         (
-            lambda path: export.save(path / "a.npz", {"a/b": np.ones(1)}),
-            "a tree with .* in 'a/b'; expected nested dictionaries whose keys are",
+            lambda path: export.save(path / "a.npz", {"a/b": ONE, "a": {"b": ONE}}),
+            "save got the path 'a/b' with control characters or twice",
         ),
         (
-            lambda path: export.save(path / "a.npz", {"a": [np.ones(1)]}),
-            "in 'a/0'; expected nested dictionaries",
+            lambda path: export.save(path / "a.npz", {"a": ONE, "a/b/c": ONE}),
+            "save got a leaf 'a' and, within it, 'a/b/c'",
+        ),
+        (lambda path: export.save(path / "a.npz", {"a\0": ONE}), r"path 'a\\x00'"),
+        (
+            lambda path: export.save(path / "a.npz", {"k": jax.random.key(0)}),
+            r"got k of dtype key<fry>; expected numbers .* jax.random.key_data of a P",
+        ),
+        (lambda path: export.save(path / "a.npz", {"a": "relu"}), "a of dtype str"),
+        (lambda path: export.save(path / "a.npz", {"a": ONE.astype("O")}), "dtype obj"),
+        (lambda path: export.save(path / "a.npz", {"a": ONE.astype("M8[s]")}), "dtype"),
+        (
+            lambda path: export.save(path / "a.safetensors", {"a": ONE.astype("G")}),
+            r"a\.safetensors cannot be a .safetensors file: .*complex256",
+        ),
+        (
+            lambda path: export.save(path / "a.npz", {"a": UNSORTED}),
+            "a/indices does not increase within each row",
+        ),
+        (
+            lambda _: export.masked({"a": ONE[None], "key": jax.random.key(0)}),
+            "got key",
         ),
         (lambda _: export.masked({"a": np.ones(1)}), "where=2 matches none"),
     ],

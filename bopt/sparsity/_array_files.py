@@ -5,10 +5,12 @@ none before its dtype and shape are known and accepted.
 """
 
 import math
+import os
+import secrets
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import ml_dtypes  # a dependency of jax; registers its narrow floats with NumPy
 import numpy as np
@@ -33,17 +35,38 @@ def array_format(path: str | Path) -> tuple[Write, Read]:
     raise ValueError(f"{path} ends in '{ending}'; expected .npz or .safetensors.")
 
 
-def storable(array: np.ndarray) -> np.ndarray:
-    """The array, as unsigned integers if NumPy's file format lacks the dtype."""
-    array = np.ascontiguousarray(array)
-    narrow = not array.dtype.isbuiltin and hasattr(ml_dtypes, array.dtype.name)
-    return array.view(f"u{array.dtype.itemsize}") if narrow else array
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write or replace a file: whole or not at all."""
+    path = Path(os.path.realpath(path))  # a link stays a link
+    temporary = path.with_name(f".{secrets.token_hex(8)}.partial")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _storable(
+    arrays: dict[str, np.ndarray], known: tuple[str, ...] = ()
+) -> dict[str, np.ndarray]:
+    """The arrays, as unsigned integers where only ml_dtypes (except `known`) has the
+    dtype."""
+    own = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return {
+        name: array.view(f"u{array.dtype.itemsize}")
+        if hasattr(ml_dtypes, array.dtype.name) and array.dtype.name not in known
+        else array
+        for name, array in own.items()
+    }
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    named: dict[str, Any] = {_HEADER: np.array(header), **arrays}
-    with open(path, "wb") as file:  # NumPy may change the ending of a path
-        np.savez_compressed(file, **named)
+    named: dict[str, Any] = {_HEADER: np.array(header), **_storable(arrays)}
+    _write(path, lambda file: np.savez_compressed(file, **named))
 
 
 def _read_npz(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:
@@ -75,7 +98,12 @@ def _read_npy(archive: zipfile.ZipFile, name: str, accept: Accept) -> np.ndarray
 
 
 def _write_safetensors(path: Path, arrays: dict[str, np.ndarray], header: str) -> None:
-    _safetensors().save_file(arrays, path, {_HEADER: header})
+    numpy, arrays = _safetensors(), _storable(arrays, known=("bfloat16",))
+    try:
+        content = numpy.save(arrays, {_HEADER: header})
+    except Exception as error:  # the package's own, about a dtype that it lacks
+        raise ValueError(f"{path} cannot be a .safetensors file: {error}") from error
+    _write(path, lambda file: file.write(content))
 
 
 def _read_safetensors(path: Path, wanted: Wanted) -> dict[str, np.ndarray]:

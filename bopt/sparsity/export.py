@@ -6,22 +6,18 @@ into a SciPy matrix. `save` and `load` use files without pickle. To make a netwo
 itself smaller, use `bopt.models.shrink`.
 """
 
-import functools
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import ml_dtypes
 import numpy as np
 import scipy.sparse
 
 from bopt.selections import PyTree, Where, path_name, select
-from bopt.sparsity._array_files import Accept, array_format, storable
-
-_MOST_ENTRIES = 2**32  # of a leaf that `load` accepts
+from bopt.sparsity._array_files import Accept, array_format
+from bopt.sparsity._checks import PARTS, check_csr, check_masked, dtype_of, wanted
 
 
 class Masked(NamedTuple):
@@ -49,14 +45,14 @@ def masked(params: PyTree, where: Where = 2) -> PyTree:
     """Pack the selected leaves into their nonzero entries and one bit per entry.
 
     Args:
-      params: nested dictionaries of arrays; packed on the host.
+      params: a pytree of arrays; packed on the host.
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
 
     Returns:
       The same tree with a `Masked` instead of each selected leaf; `dense` reverts it.
 
     Raises:
-      ValueError: the selection matches nothing.
+      ValueError: the selection matches nothing, or a leaf holds no numbers.
 
     Example:
       >>> import jax.numpy as jnp
@@ -76,7 +72,7 @@ def csr(params: PyTree, where: Where = 2) -> PyTree:
     """Turn the selected kernels into SciPy's compressed sparse rows.
 
     Args:
-      params: nested dictionaries of arrays; converted on the host.
+      params: a pytree of arrays; converted on the host.
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
 
     Returns:
@@ -108,7 +104,7 @@ def dense(params: PyTree) -> PyTree:
     """Turn the forms of `masked` and `csr` into plain arrays.
 
     Args:
-      params: nested dictionaries of arrays and of these forms.
+      params: a pytree of arrays and of these forms.
 
     Returns:
       The same tree of `numpy.ndarray`.
@@ -138,7 +134,7 @@ def nbytes(params: PyTree) -> int:
     """Count the bytes of all arrays in memory.
 
     Args:
-      params: nested dictionaries of arrays and of the forms of `masked` and `csr`.
+      params: a pytree of arrays and of the forms of `masked` and `csr`.
 
     Returns:
       The number of bytes.
@@ -151,7 +147,9 @@ def nbytes(params: PyTree) -> int:
       [64, 18]
     """
     leaves = jax.tree.leaves(params, is_leaf=_is_form)
-    return sum(part.nbytes for leaf in leaves for part in _parts(leaf).values())
+    return sum(
+        np.asarray(part).nbytes for leaf in leaves for part in _parts(leaf).values()
+    )
 
 
 def save(
@@ -159,15 +157,20 @@ def save(
 ) -> None:
     """Write parameters to a file, without pickle.
 
+    A file that is there is replaced by the whole new one, or stays as it is.
+
     Args:
       path: ends in ``.npz`` (compressed) or ``.safetensors`` (needs the package
         `safetensors`).
-      params: nested dictionaries of arrays and of the forms of `masked` and `csr`.
+      params: a pytree of arrays and of the forms of `masked` and `csr`. The path of a
+        leaf is its keys joined by ``/``: dictionary keys, positions in lists and
+        tuples, and names of attributes.
       metadata: texts to store with the parameters.
 
     Raises:
-      ValueError: another ending, or a tree that does not consist of dictionaries whose
-        keys are texts without ``/``.
+      ValueError: another ending; a leaf that is not made of numbers, such as a PRNG
+        key, or of a dtype that the format lacks; two leaves of one path, such as those
+        of ``{"a/b": x, "a": {"b": y}}``. Nothing is written then.
       ImportError: a ``.safetensors`` file without the package.
       OSError: the file cannot be written.
 
@@ -187,12 +190,14 @@ def save(
     arrays: dict[str, np.ndarray] = {}
     forms: dict[str, dict[str, Any]] = {}
     for name, leaf in _flat(params).items():
-        parts = _parts(leaf)
+        form, shape = _form(leaf), tuple(np.shape(leaf))
+        parts = {key: _array(name, part) for key, part in _parts(leaf).items()}
         dtypes = {key: part.dtype.name for key, part in parts.items()}
-        forms[name] = {"form": _form(leaf), "shape": list(leaf.shape), "dtypes": dtypes}
-        for key, part in parts.items():
-            arrays[f"{name}/{key}"] = storable(part)
+        forms[name] = {"form": form, "shape": shape, "dtypes": dtypes}
+        _joined(name, form, parts, shape)  # raises what load would raise
+        arrays |= {f"{name}/{key}": part for key, part in parts.items()}
     header = {"leaves": forms, "metadata": dict(metadata or {})}
+    wanted(header)
     write(Path(path), arrays, json.dumps(header))
 
 
@@ -204,7 +209,9 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
 
     Returns:
       The parameters in the forms that were saved (`numpy.ndarray` for plain arrays),
-      and the metadata.
+      and the metadata. Whatever the saved tree was, the parameters are nested
+      dictionaries, with a key per part of a path: ``{"mlp/~/linear": [x]}`` comes back
+      as ``{"mlp": {"~": {"linear": {"0": x}}}}``.
 
     Raises:
       ValueError: another ending, or a file that is damaged or not written by `save`:
@@ -222,15 +229,15 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     _, read = array_format(path)
     header: dict[str, Any] = {}
 
-    def wanted(text: str) -> dict[str, Accept]:
+    def parse(text: str) -> dict[str, Accept]:
         header.update(json.loads(text))
-        return _wanted(header)
+        return wanted(header)
 
     try:
-        arrays, tree = read(Path(path), wanted), {}
+        arrays, tree = read(Path(path), parse), {}
         for name, leaf in header["leaves"].items():
             parts = {
-                key: arrays[f"{name}/{key}"].view(_dtype(dtype))
+                key: arrays[f"{name}/{key}"].view(dtype_of(dtype))
                 for key, dtype in leaf["dtypes"].items()
             }
             *folders, last = name.split("/")
@@ -251,59 +258,6 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     return tree, metadata
 
 
-def _wanted(header: Mapping[str, Any]) -> dict[str, Accept]:
-    """Name of each array -> function that accepts its shape, see `array_format`."""
-    found: dict[str, Accept] = {}
-    for name, leaf in header["leaves"].items():
-        shape, dtypes = tuple(leaf["shape"]), leaf["dtypes"]
-        names = _PARTS.get(leaf["form"], ("array",))
-        whole = all(type(size) is int and size >= 0 for size in shape)
-        large = whole and math.prod(max(size, 1) for size in shape) > _MOST_ENTRIES
-        if not whole or large or {*dtypes} != {*names}:
-            raise ValueError(f"{name} has shape {leaf['shape']} and arrays {[*dtypes]}")
-        found |= {
-            f"{name}/{part}": functools.partial(
-                _accept, f"{name}/{part}", leaf["form"], shape, _dtype(dtype)
-            )
-            for part, dtype in dtypes.items()
-        }
-    return found
-
-
-def _accept(
-    name: str,
-    form: str,
-    expected: tuple[int, ...],
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    itemsize: int,
-) -> None:
-    """Raise ValueError unless a stored array may be this part of a leaf."""
-    entries, size = math.prod(expected), math.prod(shape)
-    match name.rpartition("/")[2]:
-        case "bits":
-            fits = size == -(-entries // 8)
-        case "indptr":
-            fits = size == expected[0] + 1
-        case "array":
-            fits = size == entries
-        case _:
-            fits = size <= entries
-    if itemsize != dtype.itemsize or not fits or (form != "array" and len(shape) != 1):
-        raise ValueError(
-            f"{name} has shape {shape} with {itemsize} bytes per entry, which cannot "
-            f"belong to a leaf of shape {expected} as {form}"
-        )
-
-
-def _dtype(name: str) -> np.dtype:
-    """A dtype of numbers by its name."""
-    dtype = np.dtype(getattr(ml_dtypes, name, name))
-    if dtype.kind not in "biufc" and (dtype.hasobject or not hasattr(ml_dtypes, name)):
-        raise ValueError(f"{name} is no dtype of numbers")
-    return dtype
-
-
 def _form(leaf: Any) -> str:
     match leaf:
         case Masked():
@@ -317,14 +271,10 @@ def _is_form(leaf: Any) -> bool:
     return _form(leaf) != "array"
 
 
-# Names of the arrays that each form is made of.
-_PARTS = {"masked": ("values", "bits"), "csr": ("data", "indices", "indptr")}
-
-
-def _parts(leaf: Any) -> dict[str, np.ndarray]:
-    names = _PARTS.get(_form(leaf))
+def _parts(leaf: Any) -> dict[str, Any]:
+    names = PARTS.get(_form(leaf))
     if names is None:
-        return {"array": np.asarray(leaf)}
+        return {"array": leaf}
     return {name: getattr(leaf, name) for name in names}
 
 
@@ -332,62 +282,15 @@ def _joined(name: str, form: str, parts: dict[str, Any], shape: tuple[int, ...])
     """A leaf of its checked parts."""
     match form:
         case "masked":
-            _check_masked(name, Masked(**parts, shape=shape))
+            check_masked(name, **parts, shape=shape)
             return Masked(**parts, shape=shape)
         case "csr":
-            data, indices, indptr = (parts[key] for key in _PARTS["csr"])
-            _check_csr(name, data, indices, indptr, shape)
+            data, indices, indptr = (parts[key] for key in PARTS["csr"])
+            check_csr(name, data, indices, indptr, shape)
             return scipy.sparse.csr_array((data, indices, indptr), shape=shape)
         case "array":
             return parts["array"].reshape(shape)
     raise ValueError(f"{name} has the unknown form {form!r}")
-
-
-def _check_masked(name: str, leaf: Masked) -> None:
-    if leaf.bits.dtype != np.uint8:
-        raise ValueError(f"{name}/bits has dtype {leaf.bits.dtype}; expected uint8")
-    kept = int(np.unpackbits(leaf.bits, count=math.prod(leaf.shape)).sum())
-    if kept != len(leaf.values):
-        raise ValueError(
-            f"{name}/bits has {kept} ones; expected {len(leaf.values)}, the length of "
-            f"{name}/values"
-        )
-
-
-def _check_csr(
-    name: str,
-    data: np.ndarray,
-    indices: np.ndarray,
-    indptr: np.ndarray,
-    shape: tuple[int, ...],
-) -> None:
-    """Raise ValueError unless SciPy, which checks nothing, may trust the arrays."""
-    for part, array in (("indices", indices), ("indptr", indptr)):
-        if array.dtype.kind not in "iu":
-            raise ValueError(
-                f"{name}/{part} has dtype {array.dtype}; expected integers"
-            )
-    if len(shape) != 2:
-        raise ValueError(f"{name} has shape {shape}; expected a matrix")
-    ends = indptr.astype(np.int64)
-    if (
-        ends[0]
-        or (np.diff(ends) < 0).any()
-        or not ends[-1] == len(data) == len(indices)
-    ):
-        raise ValueError(
-            f"{name}/indptr does not lead from 0 to {len(data)}, the length of "
-            f"{name}/data, or {name}/indices has another length"
-        )
-    columns = indices.astype(np.int64)
-    if len(columns) and not 0 <= columns.min() <= columns.max() < shape[1]:
-        raise ValueError(
-            f"{name}/indices has {columns.min()} to {columns.max()}; expected 0 to "
-            f"{shape[1] - 1}"
-        )
-    rows = np.repeat(np.arange(shape[0]), np.diff(ends))
-    if (np.diff(rows * shape[1] + columns) <= 0).any():
-        raise ValueError(f"{name}/indices does not increase within each row")
 
 
 def _replaced(
@@ -396,20 +299,44 @@ def _replaced(
     """The tree with packed leaves where selected, NumPy arrays elsewhere."""
 
     def replace(path, chosen, leaf):
-        leaf = np.asarray(leaf)
-        return pack(path_name(path), leaf) if chosen else leaf
+        array = _array(path_name(path), leaf)
+        return pack(path_name(path), array) if chosen else array
 
     return jax.tree.map_with_path(replace, select(where, params), params)
 
 
+def _array(path: str, leaf: Any) -> np.ndarray:
+    """A leaf as an array of numbers in this machine's byte order."""
+    try:
+        array = np.asarray(leaf)
+        dtype_of(array.dtype.name)
+    except (TypeError, ValueError):
+        kind = getattr(leaf, "dtype", type(leaf).__name__)
+        raise ValueError(
+            f"export got {path} of dtype {kind}; expected numbers or booleans. Leave "
+            "it out, or take jax.random.key_data of a PRNG key."
+        ) from None
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def _flat(params: PyTree) -> dict[str, Any]:
-    leaves = jax.tree.leaves_with_path(params, is_leaf=_is_form)
-    for path, _ in leaves:
-        for key in path:
-            text = getattr(key, "key", None)
-            if not isinstance(text, str) or "/" in text:
+    """Path -> leaf; all paths fit into one tree of dictionaries."""
+    leaves: dict[str, Any] = {}
+    for keys, leaf in jax.tree.leaves_with_path(params, is_leaf=_is_form):
+        path = path_name(keys)
+        if path in leaves or not path.isprintable():
+            raise ValueError(
+                f"save got the path {path!r} with control characters or twice; "
+                "expected a different text per leaf: the keys of a leaf are joined by "
+                "/. Rename them."
+            )
+        leaves[path] = leaf
+    for path in leaves:
+        keys = path.split("/")
+        for end in range(1, len(keys)):
+            if (folder := "/".join(keys[:end])) in leaves:
                 raise ValueError(
-                    f"save got a tree with {key} in '{path_name(path)}'; expected "
-                    "nested dictionaries whose keys are texts without /."
+                    f"save got a leaf {folder!r} and, within it, {path!r}: the keys of "
+                    "a leaf are joined by /. Rename one."
                 )
-    return {path_name(path): leaf for path, leaf in leaves}
+    return leaves
