@@ -169,6 +169,35 @@ def test_a_constant_channel_before_padding_stays():
     assert_same(run(small, images), expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "layer", "part", "value"),
+    [
+        ("lenet", "Conv_1", "kernel", np.nan),
+        ("lenet", "Dense_0", "bias", np.nan),
+        ("lenet", "Dense_1", "bias", np.inf),
+        ("lenet", "Dense_1", "bias", -np.inf),  # no NaN: relu makes it 0
+        ("lenet", "Dense_2", "kernel", np.nan),
+        ("vgg", "BatchNorm_2", "scale", np.nan),
+        ("vgg", "Conv_0", "kernel", np.inf),
+    ],
+)
+def test_nan_stays_nan(name, layer, part, value):
+    """Also where the unit has no output: 0 * NaN is NaN."""
+    variables = pruned(name, 0.9)
+    layers = variables["params"]
+    layers[layer][part][..., 1] = value
+    following = {"Conv_1": "Dense_0", "Dense_0": "Dense_1", "Dense_1": "Dense_2"}
+    if layer in following:
+        kernel = layers[following[layer]]["kernel"]
+        kernel.reshape(-1, layers[layer]["bias"].size, kernel.shape[-1])[:, 1] = 0
+    whole = chain(MODELS[name], variables)
+    images, _ = logits(name, variables)
+    found = run(shrink(whole, IMAGES[name]), images)
+    expected = run(whole, images)
+    assert np.isnan(expected).any() != (value == -np.inf)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_multiply_adds_by_hand():
     convolutions = 26 * 26 * 9 * 6 + 11 * 11 * 9 * 6 * 16
     assert size(chain(LENET, trained("lenet")), (28, 28, 1)) == (

@@ -163,7 +163,8 @@ def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
       image: (H, W, C), the shape of an image.
 
     Returns:
-      A `Chain` with the same logits to float error. Each layer keeps at least one unit.
+      A `Chain` with the same logits to float error, NaN included. Each layer keeps at
+      least one unit, and those of parameters that are not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -191,9 +192,8 @@ def _fold_constants(kinds, params, image) -> None:
             case ["conv" | "dense", *padding]:
                 kernel = own["kernel"]
                 foldable = np.isfinite(value) & ((padding != ["SAME"]) | (value == 0))
-                rest = np.where(foldable, value, 0.0)
                 positions = tuple(range(kernel.ndim - 2))
-                extra = rest @ kernel.sum(positions)
+                extra = value[foldable] @ kernel.sum(positions)[foldable]
                 own["bias"] = own["bias"] + extra.astype(own["bias"].dtype)
                 kernel[..., foldable, :] = 0
                 without = ~kernel.any((*positions, kernel.ndim - 2))
@@ -210,6 +210,7 @@ def _fold_constants(kinds, params, image) -> None:
 def _cut(kinds, params, image) -> None:
     """Remove units that no later layer takes, from the last layer to the first."""
     shapes = _shapes(kinds, params, image)
+    broken = _broken(kinds, params, shapes)
     used: np.ndarray | None = None  # units that the next layer takes; None: all
     first = next((i for i, own in enumerate(params) if "kernel" in own), len(kinds))
     for number in reversed(range(first, len(kinds))):
@@ -221,6 +222,7 @@ def _cut(kinds, params, image) -> None:
                     own["bias"] = own["bias"][used]
                 kernel = own["kernel"]
                 taken = kernel.any((*range(kernel.ndim - 2), kernel.ndim - 1))
+                taken |= broken[number]
                 if number == first:  # an image keeps all its channels
                     return
                 used = np.flatnonzero(taken) if taken.any() else np.array([0])
@@ -235,6 +237,26 @@ def _cut(kinds, params, image) -> None:
                 own.pop("kept", None)
                 if len(kept) < math.prod(shape[:-1]) * len(used):
                     own["kept"] = kept.astype(np.int32)
+
+
+def _broken(kinds, params, shapes) -> list[np.ndarray]:
+    """Input units of each layer whose own parameters are not all finite.
+
+    Their NaN reaches the logits even through zeros, as 0 * NaN is NaN.
+    """
+    units = np.zeros(shapes[0][-1], bool)
+    found = []
+    for kind, own, shape in zip(kinds, params, shapes[:-1], strict=True):
+        found.append(units)
+        if "kernel" in own:
+            kernel = own["kernel"].reshape(-1, len(own["bias"]))
+            units = ~np.isfinite(np.vstack([kernel, own["bias"]])).all(0)
+        elif kind == "scale":
+            units = units | ~np.isfinite(own["scale"] + own["offset"])
+        elif kind == "flatten":
+            units = np.tile(units, math.prod(shape[:-1]))
+            units = units[own["kept"]] if "kept" in own else units
+    return found
 
 
 def _shapes(kinds, params, image) -> list[tuple[int, ...]]:
