@@ -20,7 +20,7 @@ from experiments.training.trainer import Progress, Trainer
 
 
 class Recorded(TypedDict):
-    """What a checkpoint records beside the state."""
+    """Record of a run that a checkpoint holds beside the state."""
 
     rows: list[list[dict[str, Any]]]  # epoch -> seed -> row of metrics.jsonl
     summaries: list[dict[str, Any]]  # per seed

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import experiments
+from bopt.fronts import Front, Point
 from experiments.errors import RunDirectoryError
 from experiments.report import main, page, read_results, report
 from experiments.report_tables import Mean, difference
@@ -196,9 +197,16 @@ def front(path: Path, **summary) -> None:
     """Write a run directory of a front."""
     own = {"experiment": "pareto_front", "model": "lenet5", "search": "grid"}
     run(path, 0.9, 100, epochs=10, seeds=1, config=own, **FRONT | summary)
-    columns = "name,weight_0,weight_1,objective_0,objective_1,nonzero_dense"
-    rows = "0-1.0,0.9,0.1,0.2,9,300,0.97\n0-2.0,0.8,0.2,0.4,5,100,0.95\n"
-    (path / "front.csv").write_text(f"{columns},test_accuracy\n{rows}")
+    same = dict.fromkeys(schema.POINT_METRICS, 0) | {"level": 0}
+    points = [
+        Point(
+            (0.9, 0.1), (0.2, 9), "0-1.0", same, nonzero_dense=300, test_accuracy=0.97
+        ),
+        Point(
+            (0.8, 0.2), (0.4, 5), "0-2.0", same, nonzero_dense=100, test_accuracy=0.95
+        ),
+    ]
+    (path / "front.csv").write_text(Front(points).to_csv(schema.POINT_COLUMNS))
 
 
 FRONT = {
