@@ -233,6 +233,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         header.update(json.loads(text))
         return wanted(header)
 
+    open(path, "rb").close()  # a missing file is no damaged one
     try:
         arrays, tree = read(Path(path), parse), {}
         for name, leaf in header["leaves"].items():
@@ -248,7 +249,7 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
                 raise ValueError(f"{name} is a leaf and a folder")
             folder[last] = _joined(name, leaf["form"], parts, tuple(leaf["shape"]))
         metadata = {str(key): str(text) for key, text in header["metadata"].items()}
-    except (OSError, ImportError):
+    except ImportError:
         raise
     except Exception as error:  # damaged files make their readers raise any error
         raise ValueError(
