@@ -131,23 +131,24 @@ def _name(function: Objective) -> str:
     return getattr(function, "__name__", None) or repr(function)
 
 
-def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 0.0) -> jax.Array:
+def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 1.0) -> jax.Array:
     """Sum of absolute values of the selected leaves, the complexity of the paper.
 
     It is an objective: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient is
     sign(w), and `at_zero` where w is 0, which after pruning is almost everywhere.
 
-    `at_zero` matters when weights follow from norms. With 0 the gradient shortens as
-    entries are pruned, so the l1 norm gets more weight and prunes more; with
-    ``weigh_by="directions"`` nothing stops this before the network is dead. With 1 the
-    norm is constant.
+    `at_zero` matters when weights follow from norms. With 1, as `jax.grad` of
+    `jax.numpy.abs`, the norm of the gradient is constant while entries are pruned. With
+    0, the paper's choice, it shortens, so the l1 norm gets more weight and prunes more:
+    right with ``weigh_by="gradients"`` of `bopt.madam`; with ``weigh_by="directions"``
+    (the default) nothing stops this before the network is dead.
 
     Args:
       params: a pytree of arrays.
       *args: ignored (the batch, which every objective is called with).
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
-      at_zero: the derivative at 0, a subgradient in [-1, 1]: 0 as in the paper's code,
-        1 as in `jax.numpy.abs`.
+      at_zero: the derivative at 0, a subgradient in [-1, 1]: 1 as in `jax.numpy.abs`,
+        0 as in the paper's code.
 
     Returns:
       A scalar, accumulated in float32 or the parameters' dtype if that is wider.

@@ -9,8 +9,10 @@ rate outside its buffer. MRMSprop has its epsilon outside the root, as in Keras.
 import optax
 from jax.typing import ArrayLike
 
-from bopt.smgd import WeighBy, smgd
+from bopt.selections import Where
+from bopt.smgd import WeighBy, check_static, smgd
 from bopt.weightings import Weighting
+from bopt.weightings.weighting import WeightingFunction
 
 
 def madam(
@@ -20,11 +22,19 @@ def madam(
     eps: ArrayLike = 1e-8,
     amsgrad: bool = False,
     *,
-    weighting: Weighting | None = None,
+    weighting: Weighting | WeightingFunction | None = None,
     num_objectives: int = 2,
-    weigh_by: WeighBy = "gradients",
+    where: Where | None = None,
+    weigh_by: WeighBy = "directions",
 ) -> optax.GradientTransformationExtraArgs:
     """MAdam: Adam with moments of its own for each objective's gradient.
+
+    By default the weights come from the ``"directions"`` that are combined, with
+    `bopt.l1`'s derivative of 1 at 0; this balances a loss and an l1 norm without tuning.
+    The paper's pair is ``weigh_by="gradients"`` with ``bopt.l1(..., at_zero=0)``: the l1
+    norm gets weights of 1e-4 to 1e-6, and little is pruned. Never use ``"directions"``
+    with ``at_zero=0``: pruned entries shorten the l1 direction, which gets more weight
+    and prunes more, until the network is dead.
 
     Args:
       learning_rate: a float or a schedule over the steps.
@@ -34,13 +44,14 @@ def madam(
       amsgrad: keep the maximum of the second moments.
       weighting: see `bopt.smgd`; `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      weigh_by: ``"gradients"`` (the paper; an l1 norm gets weights of 1e-4 to 1e-6) or
-        ``"directions"`` (balanced, but needs ``bopt.l1(..., at_zero=1)``, see there).
+      where: leaves that the gram matrix is made of, see `bopt.smgd`; all by default.
+      weigh_by: rows of the gram matrix: the ``"directions"`` that are combined, or the
+        raw ``"gradients"`` (the paper).
 
     Returns:
       An `optax.GradientTransformationExtraArgs` that turns a jacobian into updates.
-      Under `optax.inject_hyperparams`, name `weighting` and `num_objectives` in
-      `static_args`.
+      Under `optax.inject_hyperparams`, name `weighting`, `num_objectives` and `where`
+      in `static_args`.
 
     Raises:
       ValueError: as `bopt.smgd`.
@@ -59,11 +70,13 @@ def madam(
 
     Source: MAdam of arXiv 2008.13590; Adam of D. P. Kingma, J. Ba (arXiv 1412.6980).
     """
+    check_static("madam", "amsgrad", amsgrad, bool)
     scale = optax.scale_by_amsgrad if amsgrad else optax.scale_by_adam
     link = smgd(
         weighting,
         num_objectives=num_objectives,
-        precondition=scale(b1=b1, b2=b2, eps=eps),
+        where=where,
+        preconditioner=scale(b1=b1, b2=b2, eps=eps),
         weigh_by=weigh_by,
     )
     return optax.chain(link, optax.scale_by_learning_rate(learning_rate))
@@ -74,11 +87,16 @@ def mrmsprop(
     decay: ArrayLike = 0.9,
     eps: ArrayLike = 1e-7,
     *,
-    weighting: Weighting | None = None,
+    weighting: Weighting | WeightingFunction | None = None,
     num_objectives: int = 2,
-    weigh_by: WeighBy = "gradients",
+    where: Where | None = None,
+    weigh_by: WeighBy = "directions",
 ) -> optax.GradientTransformationExtraArgs:
     """MRMSprop: RMSprop with moments of its own for each objective's gradient.
+
+    As in `madam`, ``weigh_by="directions"`` goes with `bopt.l1`'s derivative of 1 at 0,
+    and the paper's pair is ``weigh_by="gradients"`` with ``bopt.l1(..., at_zero=0)``;
+    ``"directions"`` with ``at_zero=0`` kills the network.
 
     Args:
       learning_rate: a float or a schedule over the steps.
@@ -86,7 +104,8 @@ def mrmsprop(
       eps: added to the root of the second moments.
       weighting: see `bopt.smgd`; `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      weigh_by: ``"gradients"`` (the paper) or ``"directions"``, see `bopt.smgd`.
+      where: leaves that the gram matrix is made of, see `bopt.smgd`; all by default.
+      weigh_by: as in `madam`.
 
     Returns:
       As `madam`.
@@ -97,7 +116,7 @@ def mrmsprop(
     Example:
       >>> import bopt, jax.numpy as jnp
       >>> params = {"w": jnp.array([[3.0, 1.0]])}
-      >>> optimizer = bopt.mrmsprop(0.1, weigh_by="directions")
+      >>> optimizer = bopt.mrmsprop(0.1)
       >>> jac = {"w": jnp.array([[[2.0, -2.0]], [[1.0, 1.0]]])}
       >>> updates, _ = optimizer.update(jac, optimizer.init(params), params)
       >>> print(abs(updates["w"]).round(4))
@@ -109,7 +128,8 @@ def mrmsprop(
     link = smgd(
         weighting,
         num_objectives=num_objectives,
-        precondition=optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False),
+        where=where,
+        preconditioner=optax.scale_by_rms(decay=decay, eps=eps, eps_in_sqrt=False),
         weigh_by=weigh_by,
     )
     return optax.chain(link, optax.scale_by_learning_rate(learning_rate))

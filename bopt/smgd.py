@@ -1,18 +1,17 @@
 """Stochastic multi-gradient descent."""
 
-import functools
-import operator
-from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax import lax
 
 from bopt._dtypes import wide_dtype
-from bopt.selections import PyTree, path_name
+from bopt._rows import combination, inner_products
+from bopt.selections import PyTree, Where, path_name, select
 from bopt.weightings import Weighting, min_norm
+from bopt.weightings.weighting import WeightingFunction, as_weighting
 
 WeighBy = Literal["gradients", "directions"]
 
@@ -24,7 +23,10 @@ class SmgdState(NamedTuple):
       weights: (m,) weights of the last step, in float32 or the parameters' dtype if
         that is wider; 1/m each before the first step. Read them from any chain with
         ``optax.tree.get(state, "SmgdState").weights``.
-      inner: m states of `precondition`, one per objective; empty without it.
+      weighting: the weighting's own state; ``()`` if it has none.
+      preconditioner: the preconditioner's state, every leaf with a leading axis of
+        length m; ``()`` without one. Where parameters are sharded by a spec, these
+        leaves are by ``P(None, *spec)``.
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -34,46 +36,75 @@ class SmgdState(NamedTuple):
     """
 
     weights: jax.Array
-    inner: tuple[optax.OptState, ...]
+    weighting: Any
+    preconditioner: Any
 
 
 def smgd(
-    weighting: Weighting | None = None,
+    weighting: Weighting | WeightingFunction | None = None,
     *,
     num_objectives: int = 2,
-    precondition: optax.GradientTransformation | None = None,
+    where: Where | None = None,
+    preconditioner: optax.GradientTransformation | None = None,
     weigh_by: WeighBy = "gradients",
 ) -> optax.GradientTransformationExtraArgs:
     """Combine the gradients of several objectives into one direction.
 
     It is the first link of a chain: its updates are a jacobian (`bopt.value_and_jac`),
     and the links after it get ordinary updates. Wrap a link *after* smgd in
-    `optax.MultiSteps`, `optax.apply_if_finite` or `optax.masked`, never smgd itself:
+    `optax.MultiSteps`, `optax.apply_if_finite`, `optax.masked` or `optax.contrib.sam`,
+    never smgd itself:
     ``chain(smgd(), optax.apply_if_finite(optax.adam(1e-3), 5), prune())``.
-    `optax.partition` may hold it, with labels given as a tree.
+    `optax.partition` may hold it, with labels given as a tree and smgd in every group:
+    a leaf that no smgd sees keeps its row axis, and `optax.apply_updates` broadcasts
+    that into the parameter without a word.
+
+    To freeze parameters, keep smgd outermost and give it, and `bopt.prune`, the
+    selection of those that are trained::
+
+        labels = {"head": "trained", "body": "frozen"}
+        trained = {"head": True, "body": False}
+        optax.chain(
+            bopt.smgd(where=trained),
+            optax.partition(
+                {"trained": optax.adam(1e-3), "frozen": optax.set_to_zero()}, labels
+            ),
+            bopt.prune(where=trained),
+        )
+
+    Inside `jax.shard_map` with replicated parameters, the loss takes its mean over the
+    devices (`jax.lax.pmean`), and a penalty, which is the same on each, does not. The
+    rows, and so the weights, are then those of one device.
 
     Args:
-      weighting: computes the weights from the gram matrix and the objective values;
+      weighting: computes the weights from the gram matrix and the objective values: a
+        `bopt.Weighting`, or a function ``(gram, values) -> weights``;
         `bopt.min_norm()` by default.
       num_objectives: m, the length of the jacobian's leading axis.
-      precondition: a transformation of each objective's gradient, with one state per
-        objective, before they are combined. `optax.scale_by_adam()` makes MAdam,
-        `optax.scale_by_rms()` MRMSprop.
+      where: a selection (see `bopt.selections`) of the leaves that the gram matrix is
+        made of, by their shapes without the leading axis; all by default. The
+        direction has every leaf.
+      preconditioner: a transformation of each objective's gradient, with one state per
+        objective (`jax.vmap` over the rows), before they are combined.
+        `optax.scale_by_adam()` makes MAdam, `optax.scale_by_rms()` MRMSprop. One that
+        does not work under `jax.vmap`, such as `optax.contrib.scale_by_muon`, goes
+        after smgd.
       weigh_by: rows of the gram matrix: the raw ``"gradients"`` (the paper), or the
-        ``"directions"`` that are combined, after `precondition`.
+        ``"directions"`` that are combined, after `preconditioner`.
 
     Returns:
       An `optax.GradientTransformationExtraArgs`. ``update(jac, state, params=None, *,
       values=None, **extra_args)`` takes a tree whose leaves have shape
       (m, *leaf.shape) and returns one without the leading axis, dtypes kept. `values`
       are the (m,) objective values, which some weightings need; extra arguments are
-      passed on to `precondition`. Under `optax.inject_hyperparams`, name `weighting`,
-      `num_objectives` and `precondition` in `static_args`. It is also an aggregator
-      for `optax.experimental.aggregating.process`.
+      passed on to `preconditioner`. Under `optax.inject_hyperparams`, name `weighting`,
+      `num_objectives`, `where` and `preconditioner` in `static_args`. It is also an
+      aggregator for `optax.experimental.aggregating.process`.
 
     Raises:
-      ValueError: an unknown `weigh_by` or a `num_objectives` below 1; when traced, a
-        leaf without a leading axis of length m (named), or as the weighting.
+      ValueError: an unknown `weigh_by`, a `num_objectives` below 1, or a `weighting`
+        or `preconditioner` of another kind; when traced, a leaf without a leading axis
+        of length m (named), a selection that matches nothing, or as the weighting.
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -93,74 +124,80 @@ def smgd(
     multi-objective optimization* (Annals of Operations Research 2021); preconditioned
     as MAdam and MRMSprop in the code of arXiv 2008.13590.
     """
-    if weigh_by not in ("gradients", "directions"):
+    if not isinstance(weigh_by, str) or weigh_by not in ("gradients", "directions"):
         raise ValueError(
             f"smgd got weigh_by={weigh_by!r}; expected 'gradients' or 'directions'."
         )
     m = num_objectives
+    check_static("smgd", "num_objectives", m, int)
     if m < 1:
         raise ValueError(f"smgd got num_objectives={m}; expected at least 1.")
-    weighting = min_norm() if weighting is None else weighting
-    inner = precondition and optax.with_extra_args_support(precondition)
+    weights_of = as_weighting(min_norm() if weighting is None else weighting)
+    inner = preconditioner
+    if inner is not None:
+        if not isinstance(inner, optax.GradientTransformation):
+            raise ValueError(
+                f"smgd got preconditioner={inner!r}; expected a transformation such as "
+                "optax.scale_by_adam()."
+            )
+        inner = optax.with_extra_args_support(inner)
 
     def init_fn(params: PyTree) -> SmgdState:
         dtype = wide_dtype(jax.tree.leaves(params))
         return SmgdState(
             weights=jnp.full(m, 1 / m, dtype),
-            inner=() if inner is None else tuple(inner.init(params) for _ in range(m)),
+            weighting=weights_of.init(m),
+            preconditioner=() if inner is None else _stacked(inner.init(params), m),
         )
 
     def update_fn(updates, state, params=None, *, values=None, **extra_args):
         jac = updates
         _check_jacobian(jac, params, m)
-        gradients = [jax.tree.map(lambda leaf, i=i: leaf[i], jac) for i in range(m)]
-        rows, inner_states = gradients, ()
+        rows, inner_state = jac, ()
         if inner is not None:
-            pairs = (
-                inner.update(row, inner_state, params, **extra_args)
-                for row, inner_state in zip(gradients, state.inner, strict=True)
-            )
-            rows, inner_states = zip(*pairs, strict=True)
-        weighed = gradients if weigh_by == "gradients" else rows
-        weights = weighting(_gram(weighed), values)
+
+            def one(row, own):
+                return inner.update(row, own, params, **extra_args)
+
+            rows, inner_state = jax.vmap(one, axis_size=m)(jac, state.preconditioner)
+        weighed = jac if weigh_by == "gradients" else rows
+        gram = inner_products(_selected(where, weighed), m)
+        weights, weighting_state = weights_of.update(gram, values, state.weighting)
         if jnp.shape(weights) != (m,):
             raise ValueError(
                 f"The weighting returned weights of shape {jnp.shape(weights)}; "
                 f"expected ({m},), one per objective."
             )
-        direction = jax.tree.map(lambda *leaves: _combine(weights, leaves), *rows)
+        direction = jax.tree.map(lambda leaf: combination(weights, leaf), rows)
         weights = weights.astype(state.weights.dtype)
-        return direction, SmgdState(weights, inner_states)
+        return direction, SmgdState(weights, weighting_state, inner_state)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _gram(rows: Sequence[PyTree]) -> jax.Array:
-    """(m, m) inner products of m trees, summed leaf by leaf."""
-    dtype = wide_dtype(jax.tree.leaves(rows))
-    m = len(rows)
-    leaves = [[leaf.astype(dtype) for leaf in jax.tree.leaves(row)] for row in rows]
-
-    def inner(i: int, j: int) -> jax.Array:
-        products = (
-            # The default precision of accelerators is too coarse for weights of 1e-5.
-            jnp.vdot(a, b, precision=lax.Precision.HIGHEST)
-            for a, b in zip(leaves[i], leaves[j], strict=True)
+def check_static(factory: str, name: str, value: Any, kind: type) -> None:
+    """Raise ValueError unless an argument that shapes the program is of Python."""
+    if not isinstance(value, kind | np.generic):
+        raise ValueError(
+            f"{factory} got {name}={value!r}; expected a Python {kind.__name__}: under "
+            f"optax.inject_hyperparams, name '{name}' in static_args."
         )
-        return sum(products, jnp.zeros((), dtype))
-
-    upper = {(i, j): inner(i, j) for i in range(m) for j in range(i, m)}
-    full = [[upper[min(i, j), max(i, j)] for j in range(m)] for i in range(m)]
-    return jnp.stack([jnp.stack(row) for row in full])
 
 
-def _combine(weights: jax.Array, leaves: tuple[jax.Array, ...]) -> jax.Array:
-    wide = wide_dtype([weights, *leaves])
-    terms = (
-        weight.astype(wide) * leaf.astype(wide)
-        for weight, leaf in zip(weights, leaves, strict=True)
+def _stacked(state: optax.OptState, m: int) -> optax.OptState:
+    """Repeat each leaf along a new leading axis of length m."""
+    return jax.tree.map(
+        lambda leaf: jnp.broadcast_to(leaf, (m, *jnp.shape(leaf))), state
     )
-    return functools.reduce(operator.add, terms).astype(leaves[0].dtype)
+
+
+def _selected(where: Where | None, jac: PyTree) -> list[jax.Array]:
+    """Leaves of the jacobian that a selection of parameters matches."""
+    if where is None:
+        return jax.tree.leaves(jac)
+    row = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], jac))
+    chosen = jax.tree.leaves(select(where, row))
+    return [leaf for leaf, c in zip(jax.tree.leaves(jac), chosen, strict=True) if c]
 
 
 def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:
@@ -178,7 +215,8 @@ def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:
         if got == shape:
             hint = (
                 "this is a gradient, not a jacobian: compute it with "
-                "bopt.value_and_jac, and put smgd first in the chain"
+                "bopt.value_and_jac, and put smgd first in the chain, outside "
+                "optax.MultiSteps, apply_if_finite, masked and sam"
             )
         elif got[1:] == shape:
             hint = f"pass num_objectives={got[0]} to smgd"

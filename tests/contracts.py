@@ -42,8 +42,8 @@ def extra(transform: Transform) -> dict[str, Any]:
     return {"values": jnp.arange(1.0, m + 1)} if m else {}
 
 
-SMGD_STATIC = ("weighting", "num_objectives", "precondition")
-ADAM_STATIC = ("weighting", "num_objectives")
+SMGD_STATIC = ("weighting", "num_objectives", "where", "preconditioner")
+ADAM_STATIC = ("weighting", "num_objectives", "where")
 PRUNE_STATIC = ("where", "every", "start", "stop")
 PRUNE_TO_STATIC = (*PRUNE_STATIC, "scope")
 ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
@@ -81,9 +81,9 @@ TRANSFORMS = {
     "smgd, loss": smgd(weighting=bopt.min_norm("loss")),
     "smgd, loss+": smgd(weighting=bopt.min_norm("loss+")),
     "smgd, fixed": smgd(weighting=bopt.fixed([1.0, 3e-4])),
-    "smgd, preconditioned": smgd(precondition=optax.scale_by_adam()),
+    "smgd, preconditioned": smgd(preconditioner=optax.scale_by_adam()),
     "smgd, directions": smgd(
-        precondition=optax.scale_by_rms(), weigh_by="directions"
+        preconditioner=optax.scale_by_rms(), weigh_by="directions"
     ),
     "madam": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1),
     "madam, amsgrad": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, amsgrad=True),

@@ -206,7 +206,7 @@ def test_smgd_is_an_aggregator_of_optax():
 def test_inject_hyperparams_with_a_schedule_and_static_choices():
     optimizer = optax.chain(
         optax.inject_hyperparams(
-            bopt.smgd, static_args=("weighting", "num_objectives", "precondition")
+            bopt.smgd, static_args=("weighting", "num_objectives", "preconditioner")
         )(bopt.min_norm("l2")),
         optax.inject_hyperparams(optax.sgd)(optax.linear_schedule(0.1, 0.0, 10)),
         optax.inject_hyperparams(

@@ -1,9 +1,11 @@
 """Weightings, which turn the gram matrix of the gradients into their weights.
 
-A weighting is a function ``(gram, values) -> weights``. `gram` is the (m, m) matrix of
-inner products of the jacobian's rows, `values` the (m,) objective values or None, and
-`weights` the (m,) coefficients of the *unscaled* rows: the direction is always
-``weights @ rows``.
+A weighting is a pair of functions, `Weighting`, as an Optax transformation: ``init(m)
+-> state`` and ``update(gram, values, state) -> (weights, state)``. A plain function
+``(gram, values) -> weights`` is taken for one without state. `gram` is the (m, m)
+matrix of inner products of the jacobian's rows, `values` the (m,) objective values or
+None, and `weights` the (m,) coefficients of the *unscaled* rows: the direction is
+always ``weights @ rows``.
 """
 
 from bopt.weightings.fixed import fixed

@@ -45,7 +45,10 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
         return ~done & (step < 4 * m + 8)
 
     shortest = index == jnp.argmin(jnp.diagonal(gram))
-    start = (shortest, shortest.astype(dtype) / s, jnp.array(False), jnp.array(0))
+    # False, but varying over the mesh axes of the gram matrix, as a carry must that
+    # varies after the first round (`jax.shard_map`).
+    not_done = ~jnp.any(shortest)
+    start = (shortest, shortest.astype(dtype) / s, not_done, jnp.array(0))
     _, v, _, _ = lax.while_loop(going, body, start)
     # A zero row is the point of least norm. The comparisons above hide NaN, so that it
     # must be put back.
@@ -85,14 +88,16 @@ def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """matrix @ vector, as if computed in twice the precision and rounded.
 
     Source: T. Ogita, S. M. Rump, S. Oishi, *Accurate sum and dot product*, SIAM
-    Journal on Scientific Computing 26 (2005), algorithm Dot2.
+    Journal on Scientific Computing 26 (2005), algorithm Dot2, summed
+    pairwise.
     """
-    total = error = jnp.zeros(matrix.shape[0], matrix.dtype)
-    for column, entry in zip(matrix.T, vector, strict=True):
-        product, product_error = _two_product(column, entry)
-        total, sum_error = _two_sum(total, product)
-        error += product_error + sum_error
-    return total + error
+    terms, errors = _two_product(matrix, vector[None, :])
+    error = errors.sum(axis=1)
+    while terms.shape[1] > 1:  # a tree of sums, so that the program stays small
+        terms = jnp.pad(terms, ((0, 0), (0, terms.shape[1] % 2)))
+        terms, lost = _two_sum(terms[:, ::2], terms[:, 1::2])
+        error += lost.sum(axis=1)
+    return terms[:, 0] + error
 
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:

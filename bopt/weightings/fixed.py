@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from bopt.weightings.weighting import Weighting
+from bopt.weightings.weighting import Weighting, as_weighting
 
 
 def fixed(weights: Any) -> Weighting:
@@ -18,15 +18,16 @@ def fixed(weights: Any) -> Weighting:
         traced, so that a sweep over weights compiles once.
 
     Returns:
-      A weighting ``(gram (m, m), values) -> weights (m,)``.
+      A `bopt.Weighting` without state.
 
     Raises:
-      ValueError: weights that are not a vector, negative or not finite; when called,
+      ValueError: weights that are not a vector, negative or not finite; in `update`,
         another number of weights than objectives.
 
     Example:
       >>> import bopt, jax.numpy as jnp
-      >>> print(bopt.fixed([1.0, 3e-4])(jnp.eye(2), None))
+      >>> weights, _ = bopt.fixed([1.0, 3e-4]).update(jnp.eye(2), None, ())
+      >>> print(weights)
       [1.e+00 3.e-04]
 
     Source: the weighted-sum scalarisation of arXiv 2008.13590.
@@ -46,7 +47,7 @@ def fixed(weights: Any) -> Weighting:
             "numbers."
         )
 
-    def weighting(gram: jax.Array, values: jax.Array | None) -> jax.Array:
+    def weights_of(gram: jax.Array, values: jax.Array | None) -> jax.Array:
         del values
         if weights.shape != gram.shape[:1]:
             raise ValueError(
@@ -56,4 +57,4 @@ def fixed(weights: Any) -> Weighting:
             )
         return jnp.asarray(weights).astype(gram.dtype)
 
-    return weighting
+    return as_weighting(weights_of)

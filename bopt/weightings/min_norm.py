@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from bopt.weightings._active_set import inverse_norms, min_norm_of_many
-from bopt.weightings.weighting import Weighting
+from bopt.weightings.weighting import Weighting, as_weighting
 
 Normalization = Literal["l2", "loss", "loss+"]
 
@@ -19,7 +19,8 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
     The negative of this point decreases all objectives at once, by the same amount
     unless a gradient dominates; it is 0 exactly where the parameters are
     Pareto-stationary. For two objectives there is a closed form, in which equal
-    gradients give (1, 0). For more, an active-set method solves the diagonally scaled
+    gradients give (1, 0), and gradients that differ by a factor close to 1 all weight
+    to the shorter. For more, an active-set method solves the diagonally scaled
     problem, inside jit.
 
     Args:
@@ -29,16 +30,17 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
         positive values; those below 1e-8 count as 1e-8.
 
     Returns:
-      A weighting ``(gram (m, m), values (m,) or None) -> weights (m,)`` on the unit
-      simplex, which apply to the gradients without factors. NaN in, NaN out.
+      A `bopt.Weighting` without state. Its weights lie on the unit simplex and apply
+      to the gradients without factors; a common factor of the gradients does not change
+      them. NaN in, NaN out.
 
     Raises:
-      ValueError: an unknown `normalize`; when called, missing values.
+      ValueError: an unknown `normalize`; in `update`, missing values.
 
     Example:
       >>> import bopt, jax.numpy as jnp
       >>> jac = jnp.array([[-4.0, 1.0, 1.0], [6.0, 1.0, 1.0]])
-      >>> weights = bopt.min_norm()(jac @ jac.T, None)
+      >>> weights, _ = bopt.min_norm().update(jac @ jac.T, None, ())
       >>> print(weights.round(6), (weights @ jac).round(6))
       [0.6 0.4] [0. 1. 1.]
 
@@ -47,20 +49,21 @@ def min_norm(normalize: Normalization | None = None) -> Weighting:
     of the multi-gradient; normalisations as in O. Sener, V. Koltun, *Multi-task
     learning as multi-objective optimization* (NeurIPS 2018).
     """
-    if normalize not in (None, "l2", "loss", "loss+"):
+    known = normalize is None or isinstance(normalize, str)  # not an array
+    if not known or normalize not in (None, "l2", "loss", "loss+"):
         raise ValueError(
             f"min_norm got normalize={normalize!r}; expected None, 'l2', 'loss' or "
             "'loss+'."
         )
 
-    def weighting(gram: jax.Array, values: jax.Array | None) -> jax.Array:
+    def weights_of(gram: jax.Array, values: jax.Array | None) -> jax.Array:
         if normalize is None:
             return _min_norm_point(gram)
         scale = _scales(normalize, gram, values)
         weights = scale * _min_norm_point(scale[:, None] * gram * scale[None, :])
         return weights / jnp.sum(weights)
 
-    return weighting
+    return as_weighting(weights_of)
 
 
 def _scales(normalize: str, gram: jax.Array, values: jax.Array | None) -> jax.Array:
@@ -81,7 +84,10 @@ def _scales(normalize: str, gram: jax.Array, values: jax.Array | None) -> jax.Ar
                 f"{scale.shape}, one per objective."
             )
         scale /= jnp.maximum(jnp.asarray(values).astype(gram.dtype), _SMALLEST_VALUE)
-    return scale
+    # A common factor changes nothing. This one makes the longest scaled row's norm 1,
+    # so that the products with the gram matrix do not overflow.
+    longest = jnp.max(scale * jnp.sqrt(jnp.diagonal(gram)))
+    return scale / jnp.where(longest == 0, 1, longest)
 
 
 def _min_norm_point(gram: jax.Array) -> jax.Array:
@@ -100,7 +106,7 @@ def _min_norm_of_two(gram: jax.Array) -> jax.Array:
     # Not g00 + g11 - 2 * g01, whose rounding differs for nearly equal rows: the weights
     # would add up to less than 1. The comparison is False for NaN, which passes on.
     denominator = numerators.sum()
-    equal = denominator <= 0
-    weights = numerators / jnp.where(equal, 1, denominator)
-    one_zero = jnp.zeros_like(weights).at[0].set(1)
-    return jnp.where(equal, one_zero, jnp.clip(weights, 0, 1))
+    parallel = denominator <= 0  # but for rounding; the shorter row is the point
+    weights = numerators / jnp.where(parallel, 1, denominator)
+    shorter = jnp.stack([g00 <= g11, g11 < g00]).astype(gram.dtype)
+    return jnp.where(parallel, shorter, jnp.clip(weights, 0, 1))
