@@ -67,6 +67,16 @@ def smgd(**kwargs) -> Transform:
     return public("smgd", SMGD_STATIC, (), **kwargs)
 
 
+def mean_gram() -> bopt.Weighting:
+    """Min-norm weights of a running mean of the gram matrices."""
+
+    def update(gram, values, state):
+        mean = (0.9 * state + 0.1 * gram).astype(state.dtype)
+        return bopt.min_norm().update(mean, values, ())[0], mean
+
+    return bopt.Weighting(init=lambda m: jnp.zeros((m, m)), update=update)
+
+
 def chain(*links) -> Transform:
     return Transform(build=lambda: optax.chain(*links))
 
@@ -82,13 +92,18 @@ TRANSFORMS = {
     "smgd, loss+": smgd(weighting=bopt.min_norm("loss+")),
     "smgd, fixed": smgd(weighting=bopt.fixed([1.0, 3e-4])),
     "smgd, preconditioned": smgd(preconditioner=optax.scale_by_adam()),
+    "smgd, where": smgd(where=bopt.complement("conv")),
+    "smgd, with a state": smgd(weighting=mean_gram(), num_objectives=6),
     "smgd, directions": smgd(
         preconditioner=optax.scale_by_rms(), weigh_by="directions"
     ),
     "madam": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1),
     "madam, amsgrad": public("madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, amsgrad=True),
-    "madam, directions": public(
-        "madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, weigh_by="directions"
+    "madam, gradients": public(
+        "madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, weigh_by="gradients"
+    ),
+    "madam, three objectives, where": public(
+        "madam", ADAM_STATIC, ADAM_NUMERIC, 0.1, num_objectives=3, where=2
     ),
     "mrmsprop": public(
         "mrmsprop", ADAM_STATIC, ("learning_rate", "decay", "eps"), 0.1

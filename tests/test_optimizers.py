@@ -38,7 +38,7 @@ def side_by_side(one, other, seen):
 
 @pytest.mark.parametrize("weigh_by", ["gradients", "directions"])
 @pytest.mark.parametrize(
-    "optimizer, precondition",
+    "optimizer, preconditioner",
     [
         (bopt.madam, optax.scale_by_adam()),
         (
@@ -48,13 +48,15 @@ def side_by_side(one, other, seen):
         (bopt.mrmsprop, optax.scale_by_rms(0.9, 1e-7, eps_in_sqrt=False)),
     ],
 )
-def test_they_are_chains_of_public_parts(optimizer, precondition, weigh_by):
+def test_they_are_chains_of_public_parts(optimizer, preconditioner, weigh_by):
     parts = optax.chain(
-        bopt.smgd(precondition=precondition, weigh_by=weigh_by),
+        bopt.smgd(preconditioner=preconditioner, weigh_by=weigh_by),
         optax.scale_by_learning_rate(0.02),
     )
     assert program(optimizer(0.02, weigh_by=weigh_by)) == program(parts)
     assert program(optimizer(0.03, weigh_by=weigh_by)) != program(parts)
+    if weigh_by == "directions":
+        assert program(optimizer(0.02)) == program(parts), "the default"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,7 @@ def test_learning_rate_may_be_a_schedule(optimizer):
 
 @pytest.mark.parametrize("optimizer", [bopt.madam, bopt.mrmsprop])
 def test_three_objectives(optimizer):
-    chain = optimizer(0.1, num_objectives=3, weigh_by="directions")
+    chain = optimizer(0.1, num_objectives=3)
     state = jax.eval_shape(chain.init, PARAMS)
     jac = problems.jacobian(PARAMS, 3)
     updates, state = jax.eval_shape(chain.update, jac, state, PARAMS)

@@ -64,7 +64,8 @@ def transcription(params, xis, kernel, *, before=None, after=None, weigh_by, pru
     """
     before_state, after_state, trace, margin = [0.0, 0.0], 0.0, [], np.inf
     for t, xi in enumerate(xis, 1):
-        rows = [params - 0.05 + xi, np.sign(params) * kernel]
+        l1 = np.where(params == 0, 1, np.sign(params)) * kernel
+        rows = [params - 0.05 + xi, l1]
         applied = list(rows)
         for i in range(2):
             if before:

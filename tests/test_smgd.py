@@ -113,13 +113,12 @@ def test_jacobian_is_not_concatenated():
 
 
 @pytest.mark.parametrize("weigh_by", ["gradients", "directions"])
-def test_precondition_keeps_one_state_an_objective(weigh_by):
+def test_preconditioner_keeps_one_state_per_objective(weigh_by):
     inner = optax.scale_by_adam()
-    optimizer = bopt.smgd(precondition=inner, weigh_by=weigh_by)
+    optimizer = bopt.smgd(preconditioner=inner, weigh_by=weigh_by)
     state = optimizer.init(PARAMS)
-    assert len(state.inner) == 2
-    for one in state.inner:
-        assert jax.tree.structure(one) == jax.tree.structure(inner.init(PARAMS))
+    own = state.preconditioner
+    assert jax.tree.structure(own) == jax.tree.structure(inner.init(PARAMS))
     jac = problems.jacobian(PARAMS)
     direction, state = jax.jit(optimizer.update)(jac, state, PARAMS)
     rows = []
@@ -128,7 +127,7 @@ def test_precondition_keeps_one_state_an_objective(weigh_by):
         rows.append(row)
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-            state.inner[i],
+            problems.row(state.preconditioner, i),
             expected,
         )
     applied = problems.flat(jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows))
@@ -139,7 +138,7 @@ def test_precondition_keeps_one_state_an_objective(weigh_by):
     np.testing.assert_allclose(ours, weights @ applied, rtol=1e-3, atol=1e-4)
 
 
-def test_extra_arguments_reach_the_precondition():
+def test_extra_arguments_reach_the_preconditioner():
     def update(updates, state, params=None, *, gain, **extra):
         del params, extra
         return jax.tree.map(lambda leaf: gain * leaf, updates), state
@@ -147,7 +146,7 @@ def test_extra_arguments_reach_the_precondition():
     gained = optax.GradientTransformationExtraArgs(
         lambda params: optax.EmptyState(), update
     )
-    optimizer = bopt.smgd(bopt.fixed([1.0, 1.0]), precondition=gained)
+    optimizer = bopt.smgd(bopt.fixed([1.0, 1.0]), preconditioner=gained)
     jac = problems.jacobian(PARAMS)
     once, _ = direction_and_weights(optimizer, jac, gain=1.0)
     thrice, _ = direction_and_weights(optimizer, jac, gain=3.0)
@@ -167,7 +166,7 @@ def test_non_finite_gradients_are_not_silenced(m, bad):
 def test_weights_before_the_first_step():
     state = bopt.smgd(num_objectives=4).init(PARAMS)
     np.testing.assert_array_equal(state.weights, [0.25] * 4)
-    assert state.inner == ()
+    assert state.weighting == state.preconditioner == ()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

@@ -24,11 +24,18 @@ counts = pytest.mark.parametrize(
 )
 
 
+def weigh(weighting, gram, values=None):
+    """Weights of a weighting without state."""
+    weights, state = weighting.update(gram, values, weighting.init(len(gram)))
+    assert state == ()
+    return weights
+
+
 @functools.cache
 def solver(normalize, m):
     """A weighting, compiled once for a shape: of more than two rows, its solver is
     compiled by itself, whatever is around it."""
-    weighting = bopt.min_norm(normalize)
+    weighting = functools.partial(weigh, bopt.min_norm(normalize))
     return jax.jit(weighting) if m == 2 else weighting
 
 
@@ -131,16 +138,16 @@ def test_known_weights(m):
 def test_vmap_agrees_with_one_at_a_time(m):
     jacs = samplers.batch(samplers.normal, m, rescaled=True)
     grams, weights = solve(jacs, np.float32)
-    batched = jax.jit(jax.vmap(bopt.min_norm(), in_axes=(0, None)))(grams, None)
+    batched = jax.jit(jax.vmap(functools.partial(weigh, bopt.min_norm())))(grams)
     np.testing.assert_allclose(batched, weights, rtol=1e-4, atol=1e-7)
 
 
 def test_three_objectives_outside_jit_compile_once(caplog):
     # Cause: an eager lax.while_loop with a new body each call, seconds each.
     first, second = jnp.eye(3), jnp.full((3, 3), 2.0, jnp.float32)
-    bopt.min_norm()(first, None)
+    weigh(bopt.min_norm(), first)
     with jax.log_compiles(), caplog.at_level("WARNING"):
-        bopt.min_norm()(second, None)
+        weigh(bopt.min_norm(), second)
         jax.jit(lambda x: x + 3)(1.0)  # the log is seen to work
     messages = [record.getMessage() for record in caplog.records]
     compiled = [message for message in messages if message.startswith("Compiling")]
@@ -188,10 +195,10 @@ def test_small_weight_keeps_its_digits(share):
     gram = np.array([[share, share / 3], [share / 3, 1.0]], np.float32)
     g = gram.astype(np.float64)
     exact = (g[0, 0] - g[0, 1]) / (g[0, 0] + g[1, 1] - 2 * g[0, 1])
-    weights = bopt.min_norm()(jnp.asarray(gram), None)
+    weights = weigh(bopt.min_norm(), jnp.asarray(gram))
     np.testing.assert_allclose(weights[1], exact, rtol=1e-5)
     many = np.block([[gram, np.full((2, 1), 2.0)], [np.full((1, 2), 2.0), 9.0]])
-    weights = bopt.min_norm()(jnp.asarray(many, jnp.float32), None)
+    weights = weigh(bopt.min_norm(), jnp.asarray(many, jnp.float32))
     np.testing.assert_allclose(weights[1], exact, rtol=1e-5)
 
 
@@ -253,9 +260,9 @@ def test_an_objective_at_zero_divides_by_nothing(normalize):
 def test_strict_promotion(m, normalize):
     with jax.numpy_dtype_promotion("strict"):
         args = jnp.eye(m), jnp.ones(m)
-        weights = jax.eval_shape(bopt.min_norm(normalize), *args)
+        weights = jax.eval_shape(functools.partial(weigh, bopt.min_norm(normalize)), *args)
         assert (weights.shape, weights.dtype) == ((m,), jnp.float32)
-        fixed = bopt.fixed(np.arange(m))(jnp.eye(m), None)
+        fixed = weigh(bopt.fixed(np.arange(m)), jnp.eye(m))
         assert fixed.dtype == jnp.float32
 
 
@@ -263,7 +270,7 @@ def test_strict_promotion(m, normalize):
     "given", [[1.0, 3e-4], (2, 5), np.array([0.5, 0.0]), jnp.array([1.0, 1e-9])]
 )
 def test_fixed_weights_are_used_as_given(given):
-    weights = bopt.fixed(given)(jnp.eye(2), None)
+    weights = weigh(bopt.fixed(given), jnp.eye(2))
     np.testing.assert_array_equal(weights, np.asarray(given, np.float32))
 
 
@@ -272,7 +279,7 @@ def test_fixed_weights_are_used_as_given(given):
 )
 def test_a_sweep_of_fixed_weights_is_one_compilation(build):
     # Cause: a list with a traced entry was handed to numpy.
-    function = jax.jit(lambda w: bopt.fixed(build(w))(jnp.eye(2), None))
+    function = jax.jit(lambda w: weigh(bopt.fixed(build(w)), jnp.eye(2)))
     for second in (1e-5, 1e-4, 1e-3):
         weights = function(jnp.array([1.0, second]))
         np.testing.assert_array_equal(weights, np.array([1, second], np.float32))
@@ -287,11 +294,11 @@ def test_a_sweep_of_fixed_weights_is_one_compilation(build):
             r"normalize='l3'; expected None, 'l2', 'loss' or 'loss\+'",
         ),
         (
-            lambda: bopt.min_norm("loss")(jnp.eye(2), None),
+            lambda: weigh(bopt.min_norm("loss"), jnp.eye(2)),
             r"normalize='loss'.*update\(jac, state, params, values=values\)",
         ),
         (
-            lambda: bopt.min_norm("loss+")(jnp.eye(2), jnp.ones(3)),
+            lambda: weigh(bopt.min_norm("loss+"), jnp.eye(2), jnp.ones(3)),
             r"values of shape \(3,\); expected \(2,\), one per objective",
         ),
         (lambda: bopt.fixed(1.0), r"shape \(\); expected a vector \(m,\)"),
@@ -300,7 +307,7 @@ def test_a_sweep_of_fixed_weights_is_one_compilation(build):
         (lambda: bopt.fixed([1, np.nan]), r"nan\]; expected finite, non-negative"),
         (lambda: bopt.fixed(jnp.array([1, jnp.inf])), r"inf\]; expected finite"),
         (
-            lambda: bopt.fixed([1, 2, 3])(jnp.eye(2), None),
+            lambda: weigh(bopt.fixed([1, 2, 3]), jnp.eye(2)),
             r"3 weights for 2 objectives;.*num_objectives",
         ),
     ],
