@@ -94,6 +94,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 
 assert len(jax.devices()) == 8
 mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+explicit = jax.make_mesh((8,), ("x",))
 rng = np.random.default_rng(0)
 params = {"kernel": jnp.asarray(rng.normal(size=(16, 8)), jnp.float32),
           "bias": jnp.ones(8)}
@@ -113,7 +114,8 @@ for optimizer in (
     is_masked = lambda node: isinstance(node, optax.MaskedNode)
     shardings = optax.tree.map_params(
         optimizer,
-        lambda leaf, spec: leaf if is_masked(leaf) else NamedSharding(mesh, spec),
+        lambda leaf, spec: leaf if is_masked(leaf) else NamedSharding(
+            mesh, P(None, *spec) if leaf.ndim > len(spec) > 0 else spec),
         jax.eval_shape(optimizer.init, sharded),
         specs,
         transform_non_params=lambda leaf: NamedSharding(mesh, P()),
@@ -128,6 +130,50 @@ for optimizer in (
     for ours, one in zip(jax.tree.leaves((updates, new)),
                          jax.tree.leaves((expected, expected_state)), strict=True):
         np.testing.assert_allclose(ours, one, rtol=1e-5, atol=1e-6)
+
+for m in (2, 3, 6):
+    rows = jnp.asarray(rng.normal(size=(m, 16, 8)), jnp.float32)
+    for factor in (1.0, 1e-20):
+        given = {"kernel": factor * rows}
+        one = {"kernel": params["kernel"]}
+        optimizer = bopt.madam(0.1, num_objectives=m)
+        expected, _ = jax.jit(optimizer.update)(given, optimizer.init(one), one)
+        split = {"kernel": jax.device_put(one["kernel"],
+                                          NamedSharding(explicit, P("x")))}
+        split_jac = {"kernel": jax.device_put(given["kernel"],
+                                              NamedSharding(explicit, P(None, "x")))}
+        updates, _ = jax.jit(optimizer.update)(split_jac, optimizer.init(split), split)
+        assert updates["kernel"].sharding.spec == P("x", None)
+        np.testing.assert_allclose(updates["kernel"], expected["kernel"],
+                                   rtol=1e-4, atol=1e-6)
+
+    # The recipe for jax.shard_map: the loss takes its mean over the devices.
+    optimizer = bopt.smgd(num_objectives=m)
+    inputs = jnp.asarray(rng.normal(size=(32, 16)), jnp.float32)
+
+    def update(params, inputs, mean):
+        losses = [lambda p, x, i=i: mean(jnp.mean((jnp.tanh(x @ p["kernel"])[:, i]
+                                                   - x[:, i]) ** 2))
+                  for i in range(m - 1)]
+        _, jac = bopt.value_and_jac([*losses, bopt.l1])(params, inputs)
+        return optimizer.update(jac, optimizer.init(params), params)
+
+    expected, state = jax.jit(lambda p, x: update(p, x, lambda v: v))(one, inputs)
+    updates, ours = jax.jit(jax.shard_map(
+        lambda p, x: update(p, x, lambda v: jax.lax.pmean(v, "x")), mesh=explicit,
+        in_specs=(P(), P("x")), out_specs=P()))(one, inputs)
+    np.testing.assert_allclose(ours.weights, state.weights, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(updates["kernel"], expected["kernel"],
+                               rtol=1e-4, atol=1e-6)
+
+    # Without it each device has weights of its own: the solver's loop takes them, too.
+    def alone(params, inputs):
+        varying = jax.lax.pcast(params, "x", to="varying")
+        return update(varying, inputs, lambda v: v)[1].weights[None]
+
+    weights = jax.jit(jax.shard_map(alone, mesh=explicit, in_specs=(P(), P("x")),
+                                    out_specs=P("x")))(one, inputs)
+    assert weights.shape == (8, m) and jnp.isfinite(weights).all()
 print("sharded as one")
 """
 

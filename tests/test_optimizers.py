@@ -104,3 +104,10 @@ def test_wrong_input_is_named(optimizer):
         optimizer(0.1, weigh_by="both")
     with pytest.raises(ValueError, match="num_objectives=-1; expected at least 1"):
         optimizer(0.1, num_objectives=-1)
+
+
+@pytest.mark.parametrize("optimizer", [bopt.smgd, bopt.madam, bopt.mrmsprop])
+def test_forgotten_static_arguments_are_named(optimizer):
+    injected = optax.inject_hyperparams(optimizer)()
+    with pytest.raises(ValueError, match="name 'num_objectives' in static_args"):
+        jax.eval_shape(injected.init, PARAMS)

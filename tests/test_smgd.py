@@ -153,6 +153,83 @@ def test_extra_arguments_reach_the_preconditioner():
     np.testing.assert_allclose(thrice["conv"], 3 * once["conv"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("m", [2, 3])
+def test_a_common_factor_does_not_change_the_weights(m):
+    # Cause: squares of 1e-20 vanish in float32, and those of 1e20 overflow.
+    jac = problems.jacobian(PARAMS, m)
+    _, expected = direction_and_weights(plain(m), jac)
+    for scale in (1e-30, 1e-20, 1e20, 1e30):
+        scaled = jax.tree.map(lambda leaf, s=scale: s * leaf, jac)
+        direction, weights = direction_and_weights(plain(m), scaled)
+        np.testing.assert_allclose(weights, expected, rtol=1e-3, atol=1e-6)
+        assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(direction))
+
+
+def test_nearly_parallel_rows_give_all_weight_to_the_shorter():
+    # Cause: the closed form's denominator vanished by rounding, as for equal rows.
+    row = jnp.linspace(1.0, 2.0, 8)
+    params = {"w": row}
+    for factor, expected in ((1.0001, [0, 1]), (0.9999, [1, 0]), (1.0, [1, 0])):
+        jac = {"w": jnp.stack([factor * row, row])}
+        _, weights = direction_and_weights(plain(2), jac, params)
+        np.testing.assert_allclose(weights, expected, atol=1e-6)
+
+
+def test_where_restricts_the_gram_and_not_the_direction():
+    jac = problems.jacobian(PARAMS)
+    direction, weights = direction_and_weights(bopt.smgd(where=2), jac)
+    rows = problems.flat({"kernel": jac["dense"]["kernel"]})
+    expected = samplers.exact_weights(rows @ rows.T)
+    np.testing.assert_allclose(weights, expected, rtol=1e-4)
+    conv = np.tensordot(weights, jac["conv"], 1)
+    np.testing.assert_allclose(direction["conv"], conv, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="matches none of the 3 leaves"):
+        direction_and_weights(bopt.smgd(where=3), jac)
+
+
+def test_freezing_keeps_shapes_and_values():
+    """A small frozen entry is not pruned, and has no share in the weights."""
+    params = {"a": jnp.ones((2, 2)), "b": jnp.full((2, 2), 1e-4)}
+    trained = {"a": True, "b": False}
+    groups = {"trained": optax.adam(1e-2), "frozen": optax.set_to_zero()}
+    labels = {"a": "trained", "b": "frozen"}
+    optimizer = optax.chain(
+        bopt.smgd(where=trained),
+        optax.partition(groups, labels),
+        bopt.prune(where=trained),
+    )
+    jac = problems.jacobian(params)
+    updates, state = jax.jit(optimizer.update)(jac, optimizer.init(params), params)
+    new = optax.apply_updates(params, updates)
+    np.testing.assert_array_equal(new["b"], params["b"])
+    assert new["a"].shape == (2, 2) and (new["a"] != 1).all()
+    _, alone = direction_and_weights(plain(2), {"a": jac["a"]}, {"a": params["a"]})
+    weights = optax.tree.get(state, "SmgdState").weights
+    np.testing.assert_allclose(weights, alone, rtol=1e-6)
+
+
+def test_a_weighting_keeps_its_state():
+    def update(gram, values, total):
+        return jnp.ones(2), total + gram
+
+    optimizer = bopt.smgd(bopt.Weighting(lambda m: jnp.zeros((m, m)), update))
+    jac, state = problems.jacobian(PARAMS), optimizer.init(PARAMS)
+    for _ in range(2):
+        _, state = jax.jit(optimizer.update)(jac, state)
+    rows = problems.flat(jac)
+    np.testing.assert_allclose(state.weighting, 2 * rows @ rows.T, rtol=1e-5)
+
+
+def test_the_program_does_not_grow_with_the_number_of_objectives():
+    def size(m):
+        optimizer = bopt.madam(0.1, num_objectives=m)
+        state = jax.eval_shape(optimizer.init, PARAMS)
+        jac = problems.jacobian(PARAMS, m)
+        return len(str(jax.make_jaxpr(optimizer.update)(jac, state)))
+
+    assert size(64) < 1.5 * size(5)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("m", [2, 3])
 def test_non_finite_gradients_are_not_silenced(m, bad):
@@ -242,6 +319,14 @@ def test_wrong_jacobians_are_named(jac, params, message):
         (
             lambda: bopt.smgd(weigh_by="rows"),  # pyright: ignore[reportArgumentType]
             "weigh_by='rows'; expected 'gradients' or 'directions'",
+        ),
+        (lambda: bopt.smgd(0.1), "weighting=0.1; expected a weighting such as"),
+        (lambda: bopt.smgd("l2"), "weighting='l2'; expected a weighting such as"),
+        (lambda: bopt.smgd(bopt.min_norm), "min_norm .*; expected a weighting such"),
+        (lambda: bopt.smgd(preconditioner=0.1), r"preconditioner=0.1; expected a tr"),
+        (
+            lambda: bopt.smgd(num_objectives=jnp.array(2)),
+            "inject_hyperparams, name 'num_objectives' in static_args",
         ),
         (lambda: bopt.smgd(num_objectives=0), "num_objectives=0; expected at least 1"),
         (

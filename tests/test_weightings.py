@@ -260,7 +260,9 @@ def test_an_objective_at_zero_divides_by_nothing(normalize):
 def test_strict_promotion(m, normalize):
     with jax.numpy_dtype_promotion("strict"):
         args = jnp.eye(m), jnp.ones(m)
-        weights = jax.eval_shape(functools.partial(weigh, bopt.min_norm(normalize)), *args)
+        weights = jax.eval_shape(
+            functools.partial(weigh, bopt.min_norm(normalize)), *args
+        )
         assert (weights.shape, weights.dtype) == ((m,), jnp.float32)
         fixed = weigh(bopt.fixed(np.arange(m)), jnp.eye(m))
         assert fixed.dtype == jnp.float32

@@ -28,6 +28,12 @@ def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
         min_norm = weigh_by or options["split"] or options["normalize"] != "none"
         weights = default(weights, None if min_norm else config.WEIGHTS)
         weigh_by = default(weigh_by, "directions" if weights is None else None)
+        if weights is None and weigh_by == "directions" and options["l1_at_zero"] == 0:
+            raise ConfigError(
+                "--l1-at-zero 0 with --weigh-by directions (the default) prunes until "
+                "the network is dead; expected a derivative of 1, or the paper's "
+                "--weigh-by gradients. Change one of the two options."
+            )
     if options["optimizer"] in BASELINES:
         l1 = default(options["l1"], config.L1)
     schedule = None if options["sparsity"] is None else "cubic"

@@ -231,3 +231,12 @@ def test_several_processes_are_described_by_options_or_the_environment():
     for options in (PROCESSES, {}):
         for where in ({"out": "a"}, {"resume": "a"}):
             assert resolved(Config, distributed=True, **options, **where)
+
+
+@pytest.mark.parametrize("weigh_by", [None, "directions"])
+def test_the_pair_that_kills_a_network_is_refused(weigh_by):
+    options = {"optimizer": "madam", "l1_at_zero": 0.0}
+    with pytest.raises(ConfigError, match="--l1-at-zero 0 with --weigh-by directions"):
+        resolve(updated(Config(), weigh_by=weigh_by, **options), "mnist")
+    paper = updated(Config(), weigh_by="gradients", **options)
+    assert resolve(paper, "mnist").objectives.l1_at_zero == 0
