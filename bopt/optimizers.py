@@ -30,11 +30,11 @@ def madam(
     """MAdam: Adam with moments of its own for each objective's gradient.
 
     By default the weights come from the ``"directions"`` that are combined, with
-    `bopt.l1`'s derivative of 1 at 0; this balances a loss and an l1 norm without tuning.
-    The paper's pair is ``weigh_by="gradients"`` with ``bopt.l1(..., at_zero=0)``: the l1
-    norm gets weights of 1e-4 to 1e-6, and little is pruned. Never use ``"directions"``
-    with ``at_zero=0``: pruned entries shorten the l1 direction, which gets more weight
-    and prunes more, until the network is dead.
+    `bopt.l1`'s derivative of 1 at 0: this balances a loss and an l1 norm without
+    tuning. The paper's pair is ``weigh_by="gradients"`` with
+    ``bopt.l1(..., at_zero=0)``: the l1 norm gets weights of 1e-4 to 1e-6, and little is
+    pruned. Never use ``"directions"`` with ``at_zero=0``: pruned entries shorten the l1
+    direction, which gets more weight and prunes more, until the network is dead.
 
     Args:
       learning_rate: a float or a schedule over the steps.

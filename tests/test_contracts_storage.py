@@ -150,6 +150,7 @@ for m in (2, 3, 6):
     # The recipe for jax.shard_map: the loss takes its mean over the devices.
     optimizer = bopt.smgd(num_objectives=m)
     inputs = jnp.asarray(rng.normal(size=(32, 16)), jnp.float32)
+    split_inputs = jax.device_put(inputs, NamedSharding(explicit, P("x")))
 
     def update(params, inputs, mean):
         losses = [lambda p, x, i=i: mean(jnp.mean((jnp.tanh(x @ p["kernel"])[:, i]
@@ -161,7 +162,7 @@ for m in (2, 3, 6):
     expected, state = jax.jit(lambda p, x: update(p, x, lambda v: v))(one, inputs)
     updates, ours = jax.jit(jax.shard_map(
         lambda p, x: update(p, x, lambda v: jax.lax.pmean(v, "x")), mesh=explicit,
-        in_specs=(P(), P("x")), out_specs=P()))(one, inputs)
+        in_specs=(P(), P("x")), out_specs=P()))(one, split_inputs)
     np.testing.assert_allclose(ours.weights, state.weights, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(updates["kernel"], expected["kernel"],
                                rtol=1e-4, atol=1e-6)
@@ -172,7 +173,7 @@ for m in (2, 3, 6):
         return update(varying, inputs, lambda v: v)[1].weights[None]
 
     weights = jax.jit(jax.shard_map(alone, mesh=explicit, in_specs=(P(), P("x")),
-                                    out_specs=P("x")))(one, inputs)
+                                    out_specs=P("x")))(one, split_inputs)
     assert weights.shape == (8, m) and jnp.isfinite(weights).all()
 print("sharded as one")
 """
