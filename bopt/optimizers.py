@@ -64,9 +64,9 @@ def madam(
       >>> jac = {"w": jnp.array([[[2.0, -2.0]], [[1.0, 1.0]]])}
       >>> updates, state = optimizer.update(jac, state, params)
       >>> print(optax.tree.get(state, "SmgdState").weights)
-      [0.2 0.8]
-      >>> print((updates["w"] * 1000).round())
-      [[-100.  -60.]]
+      [0.5 0.5]
+      >>> print((abs(updates["w"]) * 1000).round())
+      [[100.   0.]]
 
     Source: MAdam of arXiv 2008.13590; Adam of D. P. Kingma, J. Ba (arXiv 1412.6980).
     """

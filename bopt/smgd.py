@@ -156,7 +156,7 @@ def smgd(
         rows, inner_state = jac, ()
         if inner is not None:
 
-            def one(row, own):
+            def one(row, own, inner=inner):
                 return inner.update(row, own, params, **extra_args)
 
             rows, inner_state = jax.vmap(one, axis_size=m)(jac, state.preconditioner)
