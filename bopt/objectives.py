@@ -5,43 +5,54 @@ of m objectives is a tree like the parameters whose every leaf has a leading axi
 length m: row i is the gradient of objective i.
 """
 
-from collections.abc import Callable, Sequence
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from bopt._dtypes import wide_dtype
-from bopt.selections import PyTree, Where, selected_leaves
+from bopt.selections import PyTree, Where, path_names, selected_leaves
 
 Objective = Callable[..., Any]
 
 
 def value_and_jac(
-    objectives: Objective | Sequence[Objective], has_aux: bool = False
+    objectives: Objective | Sequence[Objective],
+    *more: Objective,
+    has_aux: bool = False,
 ) -> Callable[..., Any]:
     """Create a function that computes values and jacobian of several objectives.
 
-    There are two forms, with the same result. A **sequence** of scalar functions of
-    ``(params, *args)`` takes one reverse pass each: for objectives that share no
-    computation, such as a data loss and a penalty. **One function** that returns a
-    vector (m,) takes one forward pass and m pullbacks (`jax.jacrev`): for objectives
-    that share a network, such as the losses of several tasks.
+    There are two forms. A **sequence** of functions of ``(params, *args)``, each of
+    which returns a scalar or a vector: for objectives that share no computation, such
+    as a data loss and a penalty. **One function** that returns a vector (m,): for
+    objectives that share a network, such as the losses of several tasks. Each function
+    takes one forward pass and as many backward passes as it returns values, so that
+    ``[task_losses, bopt.l1]``, with a vector from the first, is the cheapest form for
+    several tasks and a penalty.
 
     Args:
-      objectives: a sequence of m scalar functions, or one function returning (m,)
-        values. They are differentiated with respect to their first argument.
+      objectives: a sequence of functions that return scalars or vectors, or one
+        function that returns a vector. They are differentiated with respect to their
+        first argument. Objectives are numbered in the order of the sequence.
+      *more: an error; pass several objectives as one list.
       has_aux: if True, the one function, or the *first* of the sequence, returns
         ``(values, aux)``.
 
     Returns:
       A function ``(params, *args, **kwargs) -> (values, jac)``, or
       ``((values, aux), jac)`` with `has_aux`. `values` has shape (m,), every leaf of
-      `jac` has shape (m, *leaf.shape) and the dtype of its parameter.
+      `jac` has shape (m, *leaf.shape) and the dtype of its parameter. Every objective
+      is called with all of ``*args``, and with the keywords that its signature names
+      or takes by ``**kwargs``; `l1` and `l2` receive none.
 
     Raises:
-      ValueError: an empty sequence, or (when traced) an objective whose value is not
-        a scalar, or not a vector where one function is given.
+      ValueError: no list around several objectives, or an empty one; when called, an
+        objective that returns neither a scalar nor a vector (one function must return
+        a vector), a keyword that no objective takes, or a parameter that is not real.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -57,62 +68,131 @@ def value_and_jac(
     Source: S. Liu, L. N. Vicente, *The stochastic multi-gradient algorithm for
     multi-objective optimization* (Annals of Operations Research 2021).
     """
-    if callable(objectives):
-        return _one_function(objectives, has_aux)
-    if not objectives:
+    if more or (not callable(objectives) and not isinstance(objectives, Iterable)):
+        raise ValueError(
+            "value_and_jac takes one function or a list of functions, and has_aux by "
+            "keyword: write value_and_jac([loss, bopt.l1], has_aux=True)."
+        )
+    alone = callable(objectives)
+    functions = (objectives,) if alone else tuple(objectives)
+    if not functions:
         raise ValueError(
             "value_and_jac got an empty sequence; expected at least one objective."
         )
-    return _one_pass_each(tuple(objectives), has_aux)
-
-
-def _one_function(function: Objective, has_aux: bool) -> Callable[..., Any]:
-    def vector(params, *args, **kwargs):
-        values, aux = _split_aux(function(params, *args, **kwargs), has_aux, function)
-        array = jax.tree.structure(values).num_nodes == 1  # no list of scalars
-        if not array or jnp.ndim(values) != 1:
-            kind = type(values).__name__
-            got = f"shape {jnp.shape(values)}" if array else f"type {kind}"
+    for index, function in enumerate(functions):
+        if not callable(function):
             raise ValueError(
-                f"The objectives {_name(function)} returned values of {got}; "
-                "expected an array of shape (m,), one entry per objective: stack the "
-                "scalars with jnp.stack, or pass a sequence of scalar functions."
+                f"value_and_jac got {function!r} as entry {index}; expected a function."
             )
-        return values, (values, aux)
 
     def value_and_jac_fn(params, *args, **kwargs):
-        jac, (values, aux) = jax.jacrev(vector, has_aux=True)(params, *args, **kwargs)
+        _check_real(params)
+        parts, keywords = [], _keywords_of_each(functions, kwargs)
+        for index, (function, own) in enumerate(zip(functions, keywords, strict=True)):
+
+            def values_of(params, index=index, function=function, own=own):
+                result = function(params, *args, **own)
+                value, aux = _split_aux(result, has_aux and not index, function)
+                name = _name(function)
+                who = f"objectives {name}" if alone else f"objective {index} ({name})"
+                return _checked_values(value, f"The {who}", alone), aux
+
+            parts.append(_values_and_rows(values_of, params))
+        values, rows, (aux, *_) = zip(*parts, strict=True)
+        dtype = wide_dtype(values)
+        values = jnp.concatenate([jnp.atleast_1d(v).astype(dtype) for v in values])
+        jac = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *rows)
         return ((values, aux) if has_aux else values), jac
 
     return value_and_jac_fn
 
 
-def _one_pass_each(functions: tuple[Objective, ...], has_aux: bool):
-    def scalar(index: int, function: Objective) -> Objective:
-        def value(params, *args, **kwargs):
-            result = function(params, *args, **kwargs)
-            value, aux = _split_aux(result, has_aux and index == 0, function)
-            if jnp.ndim(value) != 0:
-                raise ValueError(
-                    f"Objective {index} ({_name(function)}) returned a value of shape "
-                    f"{jnp.shape(value)}; expected a scalar: take its mean or its sum."
-                )
-            return jnp.asarray(value), aux
+def _values_and_rows(function: Objective, params: PyTree) -> tuple[Any, PyTree, Any]:
+    """(values, jacobian, aux) of one function, in one forward pass.
 
-        return value
+    A scalar is pulled back as `jax.grad` does, without the axis that `jax.jacrev` maps.
+    """
+    values, pullback, aux = jax.vjp(function, params, has_aux=True)
+    one = jnp.ones_like(values)
+    if values.ndim == 0:
+        return values, jax.tree.map(lambda leaf: leaf[None], *pullback(one)), aux
+    # Scaled, not bare: in jax.shard_map it then varies over the axes that values do.
+    basis = jnp.eye(len(values), dtype=values.dtype) * one[None]
+    (rows,) = jax.vmap(pullback)(basis)
+    return values, rows, aux
 
-    def value_and_jac_fn(params, *args, **kwargs):
-        passes = [
-            jax.value_and_grad(scalar(*pair), has_aux=True)(params, *args, **kwargs)
-            for pair in enumerate(functions)
-        ]
-        dtype = wide_dtype(value for (value, _), _ in passes)
-        values = jnp.stack([value.astype(dtype) for (value, _), _ in passes])
-        jac = jax.tree.map(lambda *rows: jnp.stack(rows), *(grad for _, grad in passes))
-        (_, aux), _ = passes[0]
-        return ((values, aux) if has_aux else values), jac
 
-    return value_and_jac_fn
+def _keywords_of_each(
+    functions: tuple[Objective, ...], keywords: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The keywords that each function takes; ValueError for one that none does."""
+    if not keywords:
+        return [{} for _ in functions]
+    taken = [_taken(function, keywords) for function in functions]
+    if unknown := keywords.keys() - set().union(*taken):
+        raise ValueError(
+            f"value_and_jac got the keyword {min(unknown)!r}, which none of "
+            f"{', '.join(map(_name, functions))} takes; expected a keyword in the "
+            "signature of at least one objective (bopt's penalties take none here: use "
+            "functools.partial)."
+        )
+    return taken
+
+
+def _taken(function: Objective, keywords: dict[str, Any]) -> dict[str, Any]:
+    """The keywords that a function's signature names, or all with ``**kwargs``."""
+    inner = inspect.unwrap(function)
+    while isinstance(inner, functools.partial):
+        inner = inspect.unwrap(inner.func)
+    if inner in (l1, l2):
+        return {}
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # compiled code without a signature
+        return keywords
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return keywords
+    names = {
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    return {name: value for name, value in keywords.items() if name in names}
+
+
+def _check_real(params: PyTree) -> None:
+    """Raise ValueError for a leaf that has no real gradient."""
+    for index, leaf in enumerate(jax.tree.leaves(params)):
+        dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            name = jax.tree.leaves(path_names(params))[index]
+            raise ValueError(
+                f"value_and_jac got a parameter of dtype {dtype} at '{name}'; expected "
+                "real floating-point parameters: pass counters and random keys as "
+                "arguments, and split complex ones into real and imaginary parts."
+            )
+
+
+def _checked_values(values: Any, who: str, alone: bool) -> jax.Array:
+    """A scalar or vector as an array; ValueError for anything else."""
+    ndim = jnp.ndim(values) if jax.tree.structure(values).num_nodes == 1 else None
+    if ndim == 1 or (ndim == 0 and not alone):
+        array = jnp.asarray(values)
+        real = jnp.issubdtype(array.dtype, jnp.inexact)
+        return array if real else array.astype(jnp.float32)  # a constant integer
+    got = (
+        f"type {type(values).__name__}"
+        if ndim is None
+        else f"shape {jnp.shape(values)}"
+    )
+    expected = (
+        "an array of shape (m,), one entry per objective: stack the scalars with "
+        "jnp.stack, or pass a sequence of functions"
+        if alone
+        else "a scalar, or an array of shape (k,), one entry for each of k objectives: "
+        "take means or sums, and stack the scalars with jnp.stack"
+    )
+    raise ValueError(f"{who} returned values of {got}; expected {expected}.")
 
 
 def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, Any]:

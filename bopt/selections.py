@@ -137,6 +137,48 @@ def selected_leaves(where: Where, tree: PyTree) -> list[jax.Array]:
     return [leaf for leaf, k in zip(jax.tree.leaves(tree), keep, strict=True) if k]
 
 
+def path_names(tree: PyTree) -> PyTree:
+    """Name the leaves of a tree as path patterns see them.
+
+    The names are those of `path_name`, without the keys of Flax's boxes: a parameter
+    of NNX, or one of Linen with partitioning, has the same name as the bare array.
+
+    Args:
+      tree: a pytree.
+
+    Returns:
+      A tree like `tree` of strings.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> params = {"Dense_0": {"kernel": nnx.Param(jnp.ones(2))}, "scale": 1.0}
+      >>> jax.tree.leaves(bopt.selections.path_names(params))
+      ['Dense_0/kernel', 'scale']
+    """
+    names = [path_name(path) for path, _ in _unboxed_paths(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree), names)
+
+
+def _unboxed_paths(tree: PyTree) -> list[tuple[tuple[Any, ...], Any]]:
+    """`jax.tree.leaves_with_path` without the keys of boxes."""
+    found = []
+    for path, node in jax.tree.leaves_with_path(tree, is_leaf=_is_box):
+        # The first key inside a box is the box's own.
+        inner = jax.tree.leaves_with_path(node) if _is_box(node) else [((), node)]
+        found += [(path + rest[1:], leaf) for rest, leaf in inner]
+    return found
+
+
+def _is_box(node: Any) -> bool:
+    """True for `nnx.Variable` and `nn.Partitioned`, without an import of Flax."""
+    return any(
+        kind.__name__ in ("Variable", "AxisMetadata")
+        and kind.__module__.startswith("flax.")
+        for kind in type(node).__mro__
+    )
+
+
 def path_name(path: tuple[Any, ...]) -> str:
     """Join the keys of a leaf's path by ``/``.
 

@@ -1,5 +1,7 @@
 """value_and_jac in its two forms, and the penalties l1 and l2."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +51,26 @@ def test_rows_are_the_gradients_in_both_forms(power):
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), one, expected
         )
+
+
+def with_rows(params, x):
+    """Values and jacobian of `loss`, `spread` and `loss` again, one by one."""
+    values, rows = zip(
+        *(jax.value_and_grad(f)(params, x) for f in (loss, spread, loss)), strict=True
+    )
+    return jnp.stack(values), jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)
+
+
+@pytest.mark.parametrize(
+    "objectives", [[both, loss], [loss, lambda p, x: both(p, x)[1:], loss]]
+)
+def test_entries_may_be_vectors_and_scalars(objectives):
+    found, expected = jax.jit(
+        lambda p, x: (bopt.value_and_jac(objectives)(p, x), with_rows(p, x))
+    )(PARAMS, X)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, expected
+    )
 
 
 def test_aux_comes_from_the_first_or_the_one():
@@ -130,7 +152,13 @@ def test_under_jit_and_vmap(objectives):
             False,
             r"returned values of type list; .*stack the scalars with jnp.stack",
         ),
-        ([loss, both], False, r"Objective 1 \(both\) returned .* shape \(2,\); expe"),
+        (
+            [loss, lambda params, x: params["dense"]],
+            False,
+            r"objective 1 \(<lambda>\) returned values of shape \(2, 3\); expect",
+        ),
+        ([loss, 3.0], False, r"got 3.0 as entry 1; expected a function"),
+        (None, False, r"one function or a list of functions.*\[loss, bopt.l1\]"),
         ([loss, spread], True, r"With has_aux, loss must return \(value, aux\), got"),
         (both, True, r"With has_aux, both must return \(value, aux\), got"),
     ],
@@ -138,6 +166,68 @@ def test_under_jit_and_vmap(objectives):
 def test_wrong_objectives_are_named(objectives, has_aux, message):
     with pytest.raises(ValueError, match=message):
         bopt.value_and_jac(objectives, has_aux=has_aux)(PARAMS, X)
+
+
+def with_keywords(params, x, *, train, **more):
+    assert train and more == {"key": 1}
+    return loss(params, x)
+
+
+@pytest.mark.parametrize(
+    "penalty",
+    [
+        bopt.l1,
+        functools.partial(bopt.l2, where=4),
+        jax.jit(bopt.l1),
+        lambda params, x: bopt.l1(params),  # names no keyword
+        lambda params, x, train: train * bopt.l1(params),
+    ],
+)
+def test_keywords_go_to_the_objectives_that_take_them(penalty):
+    function = bopt.value_and_jac([with_keywords, penalty])
+    values = jax.eval_shape(lambda: function(PARAMS, X, train=True, key=1)[0])
+    assert values.shape == (2,)
+
+
+def test_penalties_take_no_keyword_of_the_loss():
+    """Even one that has the name of their own argument."""
+
+    def masked(params, x, where):
+        return jnp.sum((x @ params["dense"])[where])
+
+    values, _ = bopt.value_and_jac([masked, bopt.l1])(PARAMS, X, where=0)
+    np.testing.assert_allclose(values[1], 3.75)
+
+
+@pytest.mark.parametrize("objectives", [[loss, bopt.l1], both])
+def test_a_keyword_that_nobody_takes_is_refused(objectives):
+    with pytest.raises(
+        ValueError, match=r"the keyword 'pwer', which none of (loss|both)"
+    ):
+        bopt.value_and_jac(objectives)(PARAMS, X, pwer=2)
+
+
+@pytest.mark.parametrize("more", [bopt.l1, True])
+def test_a_missing_list_is_named(more):
+    with pytest.raises(
+        ValueError, match=r"write value_and_jac\(\[loss, bopt.l1\], has_"
+    ):
+        bopt.value_and_jac(loss, more)
+
+
+@pytest.mark.parametrize(
+    "leaf, dtype",
+    [(1, "int32"), (1j, "complex64"), (True, "bool"), (jax.random.key(0), "key<fry>")],
+)
+def test_parameters_without_a_gradient_are_named(leaf, dtype):
+    with pytest.raises(ValueError, match=f"{dtype} at 'a/b'; expected real floating"):
+        bopt.value_and_jac([loss, bopt.l1])(PARAMS | {"a": {"b": leaf}}, X)
+
+
+def test_a_constant_integer_objective():
+    values, jac = bopt.value_and_jac([loss, lambda params, x: 3])(PARAMS, X)
+    assert values[1] == 3
+    assert not any(leaf[1].any() for leaf in jax.tree.leaves(jac))
 
 
 def test_complex_parameters_are_refused():
