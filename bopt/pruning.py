@@ -10,7 +10,8 @@ import optax
 from jax.typing import ArrayLike
 
 from bopt._dtypes import wide_dtype
-from bopt.selections import PyTree, Where, path_name, select
+from bopt._largest import largest, ranked
+from bopt.selections import PyTree, Where, checked, path_names, select
 
 
 class PruneState(NamedTuple):
@@ -38,6 +39,7 @@ def prune(
     *,
     where: Where = 2,
     regrow: bool = True,
+    keep_zeros: bool = False,
     every: int = 1,
     start: int = 0,
     stop: int | None = None,
@@ -55,6 +57,9 @@ def prune(
         updates so far.
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
       regrow: if True, a pruned entry may come back on a later pruning step.
+      keep_zeros: if True, entries that are 0 at init start pruned, and `regrow` is
+        False: a pruned network is trained on, with a new optimizer, without its zeros
+        coming back.
       every: steps between two pruning steps.
       start: the first pruning step, counted from 0.
       stop: the step from which the last mask is held; None: never.
@@ -84,6 +89,7 @@ def prune(
     Source: "intra-training pruning" of arXiv 2008.13590.
     """
     _check_at_least_0("prune", "threshold", threshold)
+    regrow = regrow and not keep_zeros
 
     def new_mask(masks, magnitudes, step):
         limit = threshold(step) if callable(threshold) else threshold
@@ -95,7 +101,7 @@ def prune(
 
         return [kept(*pair) for pair in zip(magnitudes, masks, strict=True)]
 
-    return _pruning("prune", new_mask, where, every, start, stop)
+    return _pruning("prune", new_mask, where, keep_zeros, every, start, stop)
 
 
 def prune_to(
@@ -104,6 +110,7 @@ def prune_to(
     where: Where = 2,
     scope: Literal["global", "layer"] = "global",
     regrow: bool = True,
+    keep_zeros: bool = False,
     every: int = 1,
     start: int = 0,
     stop: int | None = None,
@@ -116,7 +123,7 @@ def prune_to(
     the tree's order are kept; NaN counts as largest, so that it stays visible.
 
     Gradual pruning takes a schedule, such as `bopt.cubic_sparsity`, and ``every=100``
-    or so, because each pruning step sorts; one-shot pruning ``start=t, stop=t + 1``.
+    or so, which saves most of the search; one-shot pruning ``start=t, stop=t + 1``.
 
     Args:
       sparsity: share of the selected entries to set to 0, from 0 to 1; a float, or a
@@ -126,6 +133,7 @@ def prune_to(
         leaf gets the sparsity by itself.
       regrow: if True, a pruned entry may come back on a later pruning step. If False,
         fewer than k entries are kept where fewer are left.
+      keep_zeros: as `prune`.
       every: steps between two pruning steps.
       start: the first pruning step, counted from 0.
       stop: the step from which the last mask is held; None: never.
@@ -157,50 +165,47 @@ def prune_to(
         raise ValueError(f"prune_to got sparsity={sparsity}; expected at most 1.")
     if scope not in ("global", "layer"):
         raise ValueError(f"prune_to got scope={scope!r}; expected 'global' or 'layer'.")
+    regrow = regrow and not keep_zeros
 
     def new_mask(masks, magnitudes, step):
         share = sparsity(step) if callable(sparsity) else sparsity
         # Entries that may not come back rank below all others.
-        flat = [
-            jnp.where(mask | regrow, magnitude, -1).ravel()
-            for mask, magnitude in zip(masks, magnitudes, strict=True)
+        ranks = ranked(magnitudes, [mask | regrow for mask in masks])
+        groups = [ranks] if scope == "global" else [[leaf] for leaf in ranks]
+
+        def number(size):
+            # NumPy rounds a Python number in float64, JAX in float32.
+            numpy = np if _known(share) else jnp
+            return size - numpy.round(numpy.clip(share, 0, 1) * size).astype(int)
+
+        kept = [
+            mask
+            for group in groups
+            for mask in largest(group, number(sum(leaf.size for leaf in group)))
         ]
-        groups = [jnp.concatenate(flat)] if scope == "global" else flat
-        kept = jnp.concatenate([_largest(group, share) for group in groups])
-        ends = np.cumsum([magnitude.size for magnitude in magnitudes])[:-1]
-        pairs = zip(jnp.split(kept, ends), masks, strict=True)
-        return [part.reshape(mask.shape) & (mask | regrow) for part, mask in pairs]
+        return [mask & (old | regrow) for mask, old in zip(kept, masks, strict=True)]
 
-    return _pruning("prune_to", new_mask, where, every, start, stop)
-
-
-def _largest(magnitudes: jax.Array, share: ArrayLike) -> jax.Array:
-    """False for the given share of smallest entries; the first of equal ones stay."""
-    size = magnitudes.size
-    # NumPy rounds a Python number in float64, JAX in float32.
-    numpy = np if _known(share) else jnp
-    number = size - numpy.round(numpy.clip(share, 0, 1) * size).astype(int)
-    ranked = jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes)
-    limit = jnp.append(jnp.sort(ranked), jnp.inf)[size - number]
-    above = ranked > limit
-    equal = (ranked == limit) & (number > 0)
-    return above | (equal & (jnp.cumsum(equal) <= number - above.sum()))
+    return _pruning("prune_to", new_mask, where, keep_zeros, every, start, stop)
 
 
 def _pruning(
     name: str,
     new_mask: Callable[[list[jax.Array], list[jax.Array], jax.Array], list[jax.Array]],
     where: Where,
+    keep_zeros: bool,
     every: int,
     start: int,
     stop: int | None,
 ) -> optax.GradientTransformationExtraArgs:
     """The transformation of a rule from masks, new magnitudes and step to masks."""
+    checked(where)
     _check_timing(name, every, start, stop)
 
     def init_fn(params: PyTree) -> PruneState:
         def mask(chosen, leaf):
-            return jnp.ones_like(leaf, dtype=bool) if chosen else optax.MaskedNode()
+            if not chosen:
+                return optax.MaskedNode()
+            return leaf != 0 if keep_zeros else jnp.ones_like(leaf, dtype=bool)
 
         masks = jax.tree.map(mask, select(where, params), params)
         return PruneState(mask=masks, step=jnp.zeros((), jnp.int32))
@@ -274,7 +279,7 @@ def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
 def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
     """Raise ValueError unless each update has the shape of its parameter."""
 
-    def check(path, _, update, param):
+    def check(_, leaf_name, update, param):
         # All leaves: a jacobian's row axis would broadcast silently into the parameter.
         if _is_masked(update) or jnp.shape(update) == jnp.shape(param):
             return
@@ -286,8 +291,9 @@ def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> 
             )
         raise ValueError(
             f"{name} got an update of shape {jnp.shape(update)} at "
-            f"'{path_name(path)}'; expected {jnp.shape(param)}, the shape of the "
+            f"'{leaf_name}'; expected {jnp.shape(param)}, the shape of the "
             f"parameter: {hint}."
         )
 
-    jax.tree.map_with_path(check, mask, updates, params, is_leaf=_is_masked)
+    names = path_names(params)
+    jax.tree.map(check, mask, names, updates, params, is_leaf=_is_masked)

@@ -5,17 +5,25 @@ Every `where` argument of this library takes the same five kinds of selection:
 * an **int**: leaves of that rank. ``2`` selects every dense kernel of a Flax, NNX or
   Equinox network, ``4`` every 2-d convolution kernel;
 * a **str**: a path pattern with ``*`` and ``?`` (`fnmatch.fnmatchcase`), matched
-  against the keys of a leaf joined by ``/``, as in ``"params/Dense_*/kernel"``;
+  against the keys of a leaf joined by ``/``, as in ``"params/Dense_*/kernel"``. A
+  leading ``*/`` may stand for nothing: ``"*/kernel"`` matches ``kernel``, too. The
+  boxes of Flax (`nnx.Param`, `nn.Partitioned`) are no part of a path;
 * a **predicate** ``(path, leaf) -> bool`` of the same path and the leaf;
 * a **boolean tree**: one bool per leaf or per subtree (a tree prefix);
 * the `union` of several, or the `complement` of one.
 
-Rank misleads for stacked layers and attention projections, whose kernels have rank 3,
-and for embeddings, whose tables have rank 2. Use a path pattern there.
+Rank misleads for stacked layers and attention layers, whose kernels have rank 3 and
+whose biases have rank 2, and for embeddings, whose tables have rank 2. Use a path
+pattern there: ``"*/kernel"`` selects all kernels of a Flax network and nothing else.
+
+A selection that matches nothing is an error. Inside a union or complement a rank may
+match nothing (a network without convolutions), and a path pattern that does is warned
+of, because it is probably misspelled.
 """
 
 import dataclasses
 import fnmatch
+import warnings
 from typing import Any
 
 import jax
@@ -43,10 +51,11 @@ def union(*parts: Where) -> Where:
       *parts: selections of any kind (see `bopt.selections`).
 
     Returns:
-      A selection. Single parts may match nothing, their union may not.
+      A selection. Single parts may match nothing (a path pattern that does is warned
+      of), their union may not.
 
     Raises:
-      ValueError: no parts.
+      ValueError: no parts, or a part of none of the five kinds.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -56,7 +65,7 @@ def union(*parts: Where) -> Where:
     """
     if not parts:
         raise ValueError("union() needs at least one selection, got none.")
-    return _Union(parts)
+    return _Union(tuple(checked(part) for part in parts))
 
 
 def complement(part: Where) -> Where:
@@ -66,7 +75,10 @@ def complement(part: Where) -> Where:
       part: a selection of any kind (see `bopt.selections`).
 
     Returns:
-      A selection.
+      A selection. `part` may match nothing; a path pattern that does is warned of.
+
+    Raises:
+      ValueError: a selection of none of the five kinds.
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -74,7 +86,46 @@ def complement(part: Where) -> Where:
       >>> bopt.select(bopt.complement("bias"), params)
       {'bias': False, 'kernel': True}
     """
-    return _Complement(part)
+    return _Complement(checked(part))
+
+
+def checked(where: Where) -> Where:
+    """Check the kind of a selection before there is a tree to resolve it on.
+
+    Args:
+      where: a selection of any kind (see `bopt.selections`).
+
+    Returns:
+      The same selection.
+
+    Raises:
+      ValueError: a selection of none of the five kinds.
+
+    Example:
+      >>> import bopt
+      >>> bopt.selections.checked("*/kernel")
+      '*/kernel'
+    """
+    if isinstance(where, _Union | _Complement | str | int) or _is_predicate(where):
+        return where
+    leaves = jax.tree.leaves(where)
+    if any(isinstance(leaf, str) for leaf in leaves):
+        raise ValueError(
+            f"where={where!r} is no selection: for several path patterns or ranks, "
+            f"write bopt.union({', '.join(map(repr, leaves))})."
+        )
+    for path, leaf in jax.tree.leaves_with_path(where):
+        if isinstance(leaf, Tracer) or (
+            not isinstance(leaf, bool | np.bool_)
+            and (np.ndim(leaf) != 0 or jax.dtypes.result_type(leaf) != np.bool_)
+        ):
+            raise ValueError(
+                f"where has {leaf!r} at '{path_name(path)}'. Expected a rank (int), a "
+                "path pattern (str), a predicate (path, leaf) -> bool, a tree of "
+                "bools, or bopt.union / bopt.complement of these; under "
+                "optax.inject_hyperparams, name 'where' in static_args."
+            )
+    return where
 
 
 def select(where: Where, tree: PyTree) -> PyTree:
@@ -99,15 +150,12 @@ def select(where: Where, tree: PyTree) -> PyTree:
       >>> bopt.select(lambda path, leaf: "bias" in path, params)
       {'bias': True, 'kernel': False}
     """
-    chosen = _resolve(where, tree)
+    leaves = jax.tree.leaves(tree)
+    named = list(zip(jax.tree.leaves(path_names(tree)), leaves, strict=True))
+    chosen = _resolve(checked(where), tree, named)
     if not any(chosen) and chosen:
-        leaves = [
-            f"{path_name(path)} {np.shape(leaf)}"
-            for path, leaf in jax.tree.leaves_with_path(tree)
-        ]
         raise ValueError(
-            f"where={_describe(where)} matches none of the {len(leaves)} leaves: "
-            f"{', '.join(leaves[:8])}{', ...' if len(leaves) > 8 else ''}. Expected "
+            f"where={_describe(where)} matches {_none_of(named)}. Expected "
             "a selection that matches at least one; select by a path pattern such "
             "as '*/kernel' or by another rank."
         )
@@ -197,37 +245,55 @@ def path_name(path: tuple[Any, ...]) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/") or "."
 
 
-def _resolve(where: Where, tree: PyTree) -> list[bool]:
-    """One bool per leaf, possibly all False."""
-    leaves = jax.tree.leaves_with_path(tree)
+def _resolve(where: Where, tree: PyTree, named: list[tuple[str, Any]]) -> list[bool]:
+    """One bool per leaf, possibly all False, from the names and leaves of the tree."""
     match where:
         case _Union(parts):
-            resolved = [_resolve(part, tree) for part in parts]
+            resolved = [_resolve_part(part, tree, named) for part in parts]
             return [any(column) for column in zip(*resolved, strict=True)]
         case _Complement(part):
-            return [not chosen for chosen in _resolve(part, tree)]
+            return [not chosen for chosen in _resolve_part(part, tree, named)]
         case int() if not isinstance(where, bool):
-            return [np.ndim(leaf) == where for _, leaf in leaves]
+            return [np.ndim(leaf) == where for _, leaf in named]
         case str():
-            return [fnmatch.fnmatchcase(path_name(path), where) for path, _ in leaves]
-    if callable(where) and jax.tree.structure(where).num_nodes == 1:
-        return [bool(where(path_name(path), leaf)) for path, leaf in leaves]
+            return [_matches(name, where) for name, _ in named]
+    if _is_predicate(where):
+        return [bool(where(name, leaf)) for name, leaf in named]
     return _resolve_tree(where, tree)
+
+
+def _resolve_part(part: Where, tree: PyTree, named: list[tuple[str, Any]]):
+    """As `_resolve`; warn of a path pattern that matches nothing."""
+    chosen = _resolve(part, tree, named)
+    if isinstance(part, str) and named and not any(chosen):
+        warnings.warn(
+            f"The path pattern {part!r} in a bopt.union or bopt.complement matches "
+            f"{_none_of(named)}.",
+            stacklevel=2,
+        )
+    return chosen
+
+
+def _matches(name: str, pattern: str) -> bool:
+    # "*/*" keeps its meaning: leaves that are not at the root.
+    root = pattern.startswith("*/") and not pattern.startswith("*/*")
+    return fnmatch.fnmatchcase(name, pattern) or (
+        root and fnmatch.fnmatchcase(name, pattern[2:])
+    )
+
+
+def _is_predicate(where: Where) -> bool:
+    return callable(where) and jax.tree.structure(where).num_nodes == 1
+
+
+def _none_of(named: list[tuple[str, Any]]) -> str:
+    """The end of a message: the number of leaves, and the first ones."""
+    listed = ", ".join(f"{name} {np.shape(leaf)}" for name, leaf in named[:8])
+    return f"none of the {len(named)} leaves: {listed}{', ...' * (len(named) > 8)}"
 
 
 def _resolve_tree(where: PyTree, tree: PyTree) -> list[bool]:
     """One bool per leaf from a boolean tree or a prefix of one."""
-    for path, leaf in jax.tree.leaves_with_path(where):
-        if isinstance(leaf, Tracer) or (
-            not isinstance(leaf, bool | np.bool_)
-            and (np.ndim(leaf) != 0 or jax.dtypes.result_type(leaf) != np.bool_)
-        ):
-            raise ValueError(
-                f"where has {leaf!r} at '{path_name(path)}'. Expected a rank (int), a "
-                "path pattern (str), a predicate (path, leaf) -> bool, a tree of "
-                "bools, or bopt.union / bopt.complement of these; under "
-                "optax.inject_hyperparams, name 'where' in static_args."
-            )
     try:
         full = jax.tree.broadcast(where, tree)
     except ValueError as error:

@@ -3,6 +3,8 @@
 # Optax's and Flax's unions of types know no state's fields and no tree's keys.
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -241,6 +243,27 @@ def test_initial_mask_keeps_everything():
     assert all(leaf.all() for leaf in jax.tree.leaves(state.mask))
     assert jax.tree.structure(state.mask) == jax.tree.structure(PARAMS)
     assert state.step == 0
+
+
+@pytest.mark.parametrize("pruning", [bopt.prune, functools.partial(bopt.prune_to, 0.0)])
+@pytest.mark.parametrize("every", [1, 3])
+def test_zeros_of_a_pruned_network_are_kept(pruning, every):
+    """A new optimizer trains it on; without keep_zeros they come back."""
+    params = {"w": jnp.array([[1.0, 0.0, -0.0, jnp.nan]]), "bias": jnp.zeros(2)}
+    for keep_zeros in (True, False):
+        optimizer = optax.chain(
+            optax.sgd(1.0), pruning(keep_zeros=keep_zeros, every=every, start=1)
+        )
+        new, state = params, optimizer.init(params)
+        expected = [[True, not keep_zeros, not keep_zeros, True]]
+        assert optax.tree.get(state, "PruneState").mask["w"].tolist() == expected
+        for _ in range(3):
+            updates = jax.tree.map(jnp.ones_like, params)
+            updates, state = optimizer.update(updates, state, new)
+            new = optax.apply_updates(new, updates)
+        assert (new["w"] != 0).tolist() == expected
+        assert optax.tree.get(state, "PruneState").mask["w"].tolist() == expected
+        assert new["bias"].all()  # not selected: trained from 0
 
 
 def test_strict_promotion():

@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import bopt
 
@@ -172,6 +174,46 @@ def test_a_traced_sparsity():
         return sum(leaf.sum() for leaf in jax.tree.leaves(state.mask))
 
     assert number(jnp.array([0.0, 0.25, 0.95, 1.0])).tolist() == [20, 15, 1, 0]
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("params", [{}, {"bias": jnp.ones(3)}, {"w": jnp.ones((0, 3))}])
+def test_nothing_to_prune(scope, every, params):
+    """As in a group of `optax.partition` that no leaf belongs to."""
+    pruning = bopt.prune_to(0.5, scope=scope, every=every)
+    optimizer = optax.masked(pruning, jax.tree.map(lambda leaf: leaf.ndim == 2, params))
+    new, _ = step(optimizer, params)
+    jax.tree.map(np.testing.assert_array_equal, new, params)
+
+
+def test_strict_promotion():
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(lambda: step(bopt.prune_to(0.5, scope="layer"), PARAMS))
+        jax.eval_shape(lambda share: step(bopt.prune_to(share), PARAMS), 0.5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
+def test_other_precisions(dtype):
+    """Neighbours in the dtype are told apart."""
+    with jax.enable_x64(dtype == jnp.float64):
+        one = jnp.ones((1, 1), dtype)
+        kernel = jnp.concatenate([one, jnp.nextafter(one, one * 2), -one], axis=1)
+        tree = {"a": kernel, "b": jnp.full((1, 1), 0.5, jnp.float32)}
+        _, state = step(bopt.prune_to(0.5), tree)
+        assert state.mask["a"].tolist() == [[True, True, False]]
+        assert state.mask["b"].tolist() == [[False]]
+
+
+@pytest.mark.parametrize("spec", [P("x"), P(None, "y"), P("x", "y")])
+def test_leaves_sharded_over_an_explicit_mesh(spec):
+    """Types of sharding are checked, even on one device; numbers in test_meshes."""
+    mesh = jax.make_mesh((1, 1), ("x", "y"))
+    params = jax.device_put({"w": PARAMS["kernel"]}, NamedSharding(mesh, spec))
+    for scope in ("global", "layer"):
+        pruning = bopt.prune_to(0.5, scope=scope)
+        new, state = jax.eval_shape(functools.partial(step, pruning), params)
+        assert new["w"].sharding.spec == state.mask["w"].sharding.spec
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,14 @@
 # Optax's and Flax's unions of types know no state's fields and no tree's keys.
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
 
+import equinox as eqx
 import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import nnx
 from hypothesis import strategies
 
 import bopt
@@ -76,6 +79,7 @@ wheres = strategies.recursive(
 )
 
 
+@pytest.mark.filterwarnings("ignore:The path pattern")
 @hypothesis.given(wheres, wheres)
 def test_they_are_an_algebra_of_sets(a, b):
     # With "*" beside it a union is never empty, which select refuses.
@@ -130,6 +134,8 @@ def test_a_lone_leaf_has_a_path():
         (False, "where=False matches none"),
         (bopt.union(3, 5), "matches none of the 5 leaves"),
         (bopt.complement("*"), "matches none of the 5 leaves"),
+        (["*/kernel", "scale"], r"write bopt.union\('\*/kernel', 'scale'\)"),
+        ((2, "scale"), r"write bopt.union\(2, 'scale'\)"),
         (2.0, r"where has 2.0 at '\.'. Expected a rank \(int\), a path pattern"),
         ({"Conv_0": 1}, r"where has 1 at 'Conv_0'. Expected a rank"),
         (jnp.asarray(2), r"at '\.'. Expected a rank .* 'where' in static_args"),
@@ -152,3 +158,113 @@ def test_a_long_list_of_leaves_is_cut():
         ValueError, match=r"none of the 20 leaves: .*, \.\.\.\. Expected"
     ):
         bopt.select(2, [jnp.ones(1)] * 20)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        bopt.complement,
+        lambda where: bopt.union(2, where),
+        lambda where: bopt.prune(where=where),
+        lambda where: bopt.prune_to(0.5, where=where),
+    ],
+)
+def test_wrong_kinds_are_refused_before_there_is_a_tree(build):
+    with pytest.raises(ValueError, match=r"write bopt.union\('\*w'\)"):
+        build(["*w"])
+    with pytest.raises(ValueError, match=r"where has 2.0 at '\.'. Expected a rank"):
+        build(2.0)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        bopt.union(2, "*/bais"),
+        bopt.complement(bopt.complement(bopt.union("*/bais", "*/kernel"))),
+        bopt.complement("*/bais"),
+    ],
+)
+def test_a_part_that_matches_nothing_is_warned_of_by_name(where):
+    message = r"pattern '\*/bais' in .* matches none of the 5 leaves: Conv_0/bias"
+    with pytest.warns(UserWarning, match=message):
+        bopt.select(where, PARAMS)
+    assert bopt.select(where, {}) == {}  # nothing to match is no misspelling
+
+
+def test_a_leading_folder_may_be_missing():
+    params = {"kernel": 1.0, "a": {"kernel": 1.0, "bias": 1.0}, "b": {"a": 1.0}}
+    assert paths("*/kernel", params) == {"kernel", "a/kernel"}
+    assert paths("*/a/*", params) == {"a/kernel", "a/bias"}
+    assert paths("*/*", params) == {"a/kernel", "a/bias", "b/a"}
+
+
+# Boxes
+
+
+def names(where, tree):
+    """The names of the selected leaves."""
+    chosen = bopt.select(where, tree)
+    leaves = zip(
+        jax.tree.leaves(bopt.selections.path_names(tree)),
+        jax.tree.leaves(chosen),
+        strict=True,
+    )
+    return [name for name, keep in leaves if keep]
+
+
+class Value(eqx.Module):
+    value: jax.Array
+
+
+def boxed_linen():
+    init = nn.with_partitioning(nn.initializers.ones, (None, None))
+    bias = nn.with_partitioning(nn.initializers.zeros, (None,))
+    model = nn.Dense(3, kernel_init=init, bias_init=bias)
+    return model.init(jax.random.key(0), jnp.ones((1, 2)))["params"]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        lambda: nn.Dense(3).init(jax.random.key(0), jnp.ones((1, 2)))["params"],
+        boxed_linen,
+        lambda: nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0))),
+        lambda: nnx.Linear(2, 3, rngs=nnx.Rngs(0)),
+    ],
+    ids=["Linen", "Linen, boxed", "NNX", "NNX module"],
+)
+def test_boxes_are_no_part_of_a_path(tree):
+    tree = tree()
+    assert names("*/kernel", tree) == names("kernel", tree) == ["kernel"]
+    assert names(bopt.complement("*/bias"), tree) == ["kernel"]
+    assert list(bopt.sparsity.report(tree, "kernel").layers) == ["kernel"]
+    with pytest.raises(ValueError, match=r"none of the 2 leaves: bias \(3,\), kernel"):
+        bopt.select("*/value", tree)
+
+
+def test_a_module_called_value_keeps_its_name():
+    tree = {"a": Value(jnp.ones(2)), "value": {"value": nnx.Param(jnp.ones(2))}}
+    assert names("*", tree) == ["a/value", "value/value"]
+
+
+def nnx_attention(**options):
+    attention = nnx.MultiHeadAttention(2, 8, decode=False, rngs=nnx.Rngs(0), **options)
+    return nnx.state(attention, nnx.Param)
+
+
+def linen_attention():
+    attention = nn.MultiHeadDotProductAttention(num_heads=2)
+    return jax.eval_shape(attention.init, jax.random.key(0), jnp.ones((1, 3, 8)))
+
+
+@pytest.mark.parametrize(
+    "tree", [nnx_attention, lambda: nnx_attention(normalize_qk=True), linen_attention]
+)
+def test_all_kernels_of_attention(tree):
+    """Kernels have rank 3 and biases rank 2."""
+    tree = tree()
+    kernels = [f"{name}/kernel" for name in ("key", "out", "query", "value")]
+    assert [name.removeprefix("params/") for name in names("*/kernel", tree)] == kernels
+    assert all("bias" in name for name in names(2, tree))
+    mask = jax.tree.leaves(jax.eval_shape(bopt.prune(where="*/kernel").init, tree).mask)
+    assert [leaf.ndim for leaf in mask] == [3] * 4

@@ -3,9 +3,11 @@
 # Optax's and Flax's unions of types know no state's fields and no tree's keys.
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportOperatorIssue=false
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import bopt
 
@@ -84,3 +86,45 @@ def test_no_leaves():
 def test_a_selection_of_nothing_is_refused():
     with pytest.raises(ValueError, match="matches none of the 5 leaves"):
         bopt.sparsity.report(PARAMS, where="Dense_*")
+
+
+def test_keys_are_no_numbers():
+    """The whole state of a model with dropout holds them."""
+    key = jax.random.key(0)
+    params = PARAMS | {"rngs": {"key": key, "keys": jax.random.split(key, (2, 2))}}
+    assert bopt.sparsity.report(params) == bopt.sparsity.report(PARAMS)
+    model = nnx.Dropout(0.1, rngs=nnx.Rngs(0))
+    assert bopt.sparsity.report(model, where="*").total.entries == 1  # its counter
+
+
+def test_integers_and_complex_numbers_are_counted():
+    params = {
+        "whole": np.array([[-128, 0]], np.int8),
+        "complex": np.array([[3 + 4j, 0]], np.complex64),
+        "flags": np.array([[True, False]]),
+        "tiny": jnp.ones((1, 2), jnp.float8_e4m3fn),
+        "number": 2.0,
+    }
+    report = bopt.sparsity.report(params, where="*")
+    assert {name: row[:3] for name, row in report.layers.items()} == {
+        "whole": (2, 1, 128.0),
+        "complex": (2, 1, 5.0),
+        "flags": (2, 1, 1.0),
+        "tiny": (2, 2, 2.0),
+        "number": (1, 1, 2.0),
+    }
+
+
+@pytest.mark.parametrize(
+    "leaf, message",
+    [
+        ("relu", "type str and dtype <U4 at 'layer/name'; expected an array of num"),
+        (
+            jax.ShapeDtypeStruct((2,), float),
+            "type ShapeDtypeStruct and dtype object at",
+        ),
+    ],
+)
+def test_leaves_without_numbers_are_named(leaf, message):
+    with pytest.raises(ValueError, match=message):
+        bopt.sparsity.report(PARAMS | {"layer": {"name": leaf}})

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bopt.selections import PyTree, Where, path_name, select
+from bopt.selections import PyTree, Where, path_names, select
 
 
 class Count(NamedTuple):
@@ -83,14 +83,16 @@ def report(params: PyTree, where: Where = 2) -> Report:
     """Count entries and nonzeros of the parameters, per layer and in total.
 
     Args:
-      params: a pytree of arrays; counted on the host, not inside jit.
+      params: a pytree of arrays; counted on the host, not inside jit. Integers count
+        as other numbers, complex numbers by their magnitudes, and random keys (of
+        `jax.random.key`) not at all, so that the whole state of a model can be given.
       where: a selection (see `bopt.selections`) of the leaves that count as dense.
 
     Returns:
       A `Report`.
 
     Raises:
-      ValueError: the selection matches nothing.
+      ValueError: the selection matches nothing, or a leaf holds no numbers (named).
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -102,23 +104,34 @@ def report(params: PyTree, where: Where = 2) -> Report:
       total                 110         20    81.82%          20         440
     """
     chosen = jax.tree.leaves(select(where, params))
-    leaves = jax.tree.leaves_with_path(params)
-    counts = [_count(leaf) for _, leaf in leaves]
-    layers = {
-        path_name(path): count
-        for (path, _), count, keep in zip(leaves, counts, chosen, strict=True)
-        if keep
-    }
-    dense = [count for count, keep in zip(counts, chosen, strict=True) if keep]
-    return Report(layers, _sum(dense), _sum(counts))
+    names = jax.tree.leaves(path_names(params))
+    rows = [
+        (name, _count(name, leaf), keep)
+        for name, leaf, keep in zip(names, jax.tree.leaves(params), chosen, strict=True)
+        if not _is_key(leaf)
+    ]
+    layers = {name: count for name, count, keep in rows if keep}
+    dense = [count for _, count, keep in rows if keep]
+    return Report(layers, _sum(dense), _sum([count for _, count, _ in rows]))
 
 
-def _count(leaf: Any) -> Count:
+def _is_key(leaf: Any) -> bool:
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def _count(name: str, leaf: Any) -> Count:
     array = np.asarray(leaf)
+    if not jax.dtypes.issubdtype(array.dtype, np.number) and array.dtype != bool:
+        raise ValueError(
+            f"report got a leaf of type {type(leaf).__name__} and dtype {array.dtype} "
+            f"at '{name}'; expected an array of numbers: leave it out of the tree."
+        )
+    wide = np.complex128 if np.iscomplexobj(array) else np.float64
     return Count(
         entries=array.size,
         nonzeros=int(np.count_nonzero(array)),
-        l1=float(np.abs(array.astype(np.float64)).sum()),
+        l1=float(np.abs(array.astype(wide)).sum()),
         bytes=array.nbytes,
     )
 
