@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 import bopt
-from bopt.models import Conv, LeNet5, avg_pool, convolve
+from bopt.models import Conv, LeNet5, avg_pool, convolve, max_pool
 
 SIZES = {  # (image height, width), kernel size
     "even": ((6, 8), (3, 3)),
@@ -210,3 +212,22 @@ def test_computation_in_bfloat16_keeps_float32_parameters():
 def test_wrong_input_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         convolve(*images_and_kernel((4, 4), (3, 3)), *arguments)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        LeNet5(method="patches").apply,
+        LeNet5(method="library").apply,
+        lambda params, images: avg_pool(images),
+        lambda params, images: max_pool(images),
+    ],
+)
+def test_images_divided_over_an_explicit_mesh(function):
+    """Types of sharding are checked, even on one device; numbers in test_meshes."""
+    mesh = jax.make_mesh((1,), ("data",))
+    images, params = lenet5()
+    params = jax.device_put(params, NamedSharding(mesh, P()))
+    images = jax.device_put(images, NamedSharding(mesh, P("data")))
+    out = jax.eval_shape(function, params, images)
+    assert out.sharding.spec[0] == "data"

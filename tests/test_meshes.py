@@ -1,0 +1,25 @@
+"""The library on meshes of several devices, as `jax.make_mesh` makes them."""
+
+import subprocess
+import sys
+from os import environ
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parent / "meshes.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["models", "jacobians", "pruning"])
+def test_the_same_numbers_as_on_one_device(name):
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", PROGRAM, name],
+        env=environ | flags | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
