@@ -5,12 +5,14 @@ This is faster than sorting them, and it flattens no array: they may be sharded 
 axes of a mesh in any way.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from bopt._dtypes import wide_dtype
 
@@ -31,7 +33,7 @@ def ranked(magnitudes: list[jax.Array], allowed: list[jax.Array]) -> list[jax.Ar
     return [rank(*pair) for pair in zip(magnitudes, allowed, strict=True)]
 
 
-def largest(ranks: list[jax.Array], number: ArrayLike) -> list[jax.Array]:
+def largest(ranks: list[jax.Array], number: jax.Array | int) -> list[jax.Array]:
     """True for the given number of largest entries, and for the first of equal ones.
 
     The rank of the last of them is found by bisection, and so is its place among its
@@ -40,8 +42,9 @@ def largest(ranks: list[jax.Array], number: ArrayLike) -> list[jax.Array]:
     if not ranks:
         return []
 
-    def count(conditions):
-        return sum(jnp.sum(condition) for condition in conditions)
+    def count(conditions) -> jax.Array:
+        counts = (jnp.sum(condition) for condition in conditions)
+        return functools.reduce(operator.add, counts)
 
     limit = _bisect(
         lambda limit: count(leaf >= limit for leaf in ranks) >= number,
@@ -65,7 +68,7 @@ def largest(ranks: list[jax.Array], number: ArrayLike) -> list[jax.Array]:
     ]
 
 
-def _bisect(holds: Callable[[jax.Array], jax.Array], zero: jax.Array) -> jax.Array:
+def _bisect(holds: Callable[[jax.Array], Any], zero: jax.Array) -> jax.Array:
     """The largest unsigned integer for which a condition holds that holds up to it."""
     bits = jnp.iinfo(zero.dtype).bits
 

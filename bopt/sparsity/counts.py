@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from bopt.selections import PyTree, Where, path_names, select
@@ -117,12 +118,12 @@ def report(params: PyTree, where: Where = 2) -> Report:
 
 def _is_key(leaf: Any) -> bool:
     dtype = getattr(leaf, "dtype", None)
-    return dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def _count(name: str, leaf: Any) -> Count:
     array = np.asarray(leaf)
-    if not jax.dtypes.issubdtype(array.dtype, np.number) and array.dtype != bool:
+    if not jnp.issubdtype(array.dtype, np.number) and array.dtype != bool:
         raise ValueError(
             f"report got a leaf of type {type(leaf).__name__} and dtype {array.dtype} "
             f"at '{name}'; expected an array of numbers: leave it out of the tree."
