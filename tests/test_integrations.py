@@ -177,11 +177,11 @@ FAST, SLOW = (), pytest.mark.slow
 CHECKS = {
     "Flax NNX": (check_weights, SLOW),
     "Flax TrainState": (check_weights, SLOW),
-    "Boxed parameters": (check_boxes, FAST),
+    "Boxed parameters": (check_boxes, SLOW),
     "Attention": (check_attention, SLOW),
     "Equinox": (check_equinox, SLOW),
     "Haiku": (check_weights, SLOW),
-    "Microbatches": (check_microbatches, FAST),
+    "Microbatches": (check_microbatches, SLOW),
     "MultiSteps": (check_multisteps, SLOW),
     "apply_if_finite": (check_as_plain, SLOW),
     "Freezing": (check_freezing, FAST),
@@ -194,7 +194,7 @@ CHECKS = {
     "Scan and donation": (check_scan, SLOW),
     "Seeds": (check_seeds, SLOW),
     "Remat": (check_as_plain, SLOW),
-    "Data parallelism": (check_sharded, FAST),
+    "Data parallelism": (check_sharded, SLOW),
     "shard_map": (check_as_plain, SLOW),
 }
 UNPRUNED = {"Microbatches", "Seeds", "lookahead"}  # no parameters with a state

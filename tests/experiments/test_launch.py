@@ -9,6 +9,7 @@ import os
 import re
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -390,7 +391,7 @@ def test_everything_is_on_disk_in_order(tmp_path, monkeypatch):
             own = [str(place) for place in places(*args)]
             function(*args, **kwargs)
             if own[-1].startswith(str(path)):
-                events.append((name, *own))
+                events.append((threading.get_ident(), name, *own))
 
         monkeypatch.setattr(os, name, watched)
 
@@ -398,20 +399,19 @@ def test_everything_is_on_disk_in_order(tmp_path, monkeypatch):
     watch("replace", lambda old, new: [old, new])
     watch("rename", lambda old, new: [old, new])
     assert small(f"--dataset digits {WORDS} --out {path}") == 0
-    renames = [n for n, event in enumerate(events) if event[0] != "fsync"]
-    written = {Path(events[n][2]).name for n in renames}
-    assert written >= {"config.json", "metrics.jsonl", "summary.json", "loss.png"}
-    assert written >= {"model", "0", "5", "10"}  # Orbax's folders
-    for n in renames:
-        _, old, new = events[n]
-        if Path(new).is_file():
-            folder = os.path.dirname(new)
-            assert events[n - 1 : n + 2 : 2] == [("fsync", old), ("fsync", folder)]
-        else:  # of Orbax
-            later = {event[1] for event in events[n:] if event[0] == "fsync"}
-            folder = os.path.dirname(new).replace(".orbax-checkpoint-tmp", "")
-            assert folder in later
-    assert events[-2][2] == str(path / "summary.json")  # the last write
+    moved = {Path(event[3]).name for event in events if event[1] != "fsync"}
+    assert moved >= {"config.json", "metrics.jsonl", "summary.json", "loss.png"}
+    assert moved >= {"model", "0", "5", "10"}  # Orbax's folders, in other threads
+    own = [event[1:] for event in events if event[0] == threading.get_ident()]
+    for n, (name, *places) in enumerate(own):
+        if name == "replace":
+            around = ("fsync", places[0]), ("fsync", os.path.dirname(places[1]))
+            assert (own[n - 1], own[n + 1]) == around
+    for n, (_, name, *places) in enumerate(events):
+        if name == "rename":
+            folder = os.path.dirname(places[1]).replace(".orbax-checkpoint-tmp", "")
+            assert folder in {event[2] for event in events[n:] if event[1] == "fsync"}
+    assert own[-2][2] == str(path / "summary.json")  # the last write
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):

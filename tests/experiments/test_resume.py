@@ -164,16 +164,21 @@ def old_summary(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil",
     [
-        old_summary,
-        lambda path: (path / "summary.json").unlink(),
-        lambda path: (path / "summary.json").write_text(""),
-        lambda path: (path / "summary.json").write_text("[]"),
-        lambda path: (path / "summary.json").write_bytes(bytes(700)),
         lambda path: shutil.rmtree(path / "model"),
-        lambda path: (path / "model" / "_METADATA").write_text(""),
-        lambda path: (path / "metrics.jsonl").write_bytes(bytes(200)),
-        lambda path: (path / "metrics.jsonl").unlink(),
-        lambda path: (path / "figures" / "loss.png").unlink(),
+        *(
+            pytest.param(spoil, marks=pytest.mark.slow)
+            for spoil in (
+                old_summary,
+                lambda path: (path / "summary.json").unlink(),
+                lambda path: (path / "summary.json").write_text(""),
+                lambda path: (path / "summary.json").write_text("[]"),
+                lambda path: (path / "summary.json").write_bytes(bytes(700)),
+                lambda path: (path / "model" / "_METADATA").write_text(""),
+                lambda path: (path / "metrics.jsonl").write_bytes(bytes(200)),
+                lambda path: (path / "metrics.jsonl").unlink(),
+                lambda path: (path / "figures" / "loss.png").unlink(),
+            )
+        ),
     ],
 )
 def test_resume_makes_what_is_missing(spoil, copied_run, wholes):
