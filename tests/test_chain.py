@@ -68,6 +68,7 @@ def assert_same(found, expected):
 FAST = [("lenet", 0.98), ("vgg", 0.5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, share",
     [

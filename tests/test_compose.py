@@ -187,6 +187,7 @@ def test_the_wrong_order_is_refused(optimizer, error, message):
         one_update(optimizer)
 
 
+@pytest.mark.slow
 def test_smgd_is_an_aggregator_of_optax():
     values, jac = jnp.ones(2), {"w": problems.jacobian(PARAMS)["conv"]}
     params = {"w": PARAMS["conv"]}
@@ -203,6 +204,7 @@ def test_smgd_is_an_aggregator_of_optax():
         assert_close(ours, expected)
 
 
+@pytest.mark.slow
 def test_inject_hyperparams_with_a_schedule_and_static_choices():
     optimizer = optax.chain(
         optax.inject_hyperparams(

@@ -184,7 +184,7 @@ CHECKS = {
     "Microbatches": (check_microbatches, SLOW),
     "MultiSteps": (check_multisteps, SLOW),
     "apply_if_finite": (check_as_plain, SLOW),
-    "Freezing": (check_freezing, FAST),
+    "Freezing": (check_freezing, SLOW),
     "inject_hyperparams": (check_injected, SLOW),
     "schedule_free": (check_average, SLOW),
     "lookahead": (check_lookahead, SLOW),

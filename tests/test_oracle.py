@@ -152,6 +152,7 @@ FAST = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case, weigh_by",
     [

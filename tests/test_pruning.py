@@ -81,6 +81,7 @@ EVERY = [(name, True) for name in OPTIMIZERS] + [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, regrow",
     [

@@ -115,6 +115,7 @@ def test_a_schedule_and_the_steps_between(compiled):
     assert numbers == [20, 20, 20, 20, 6, 6, 4, 4, 4, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [float, jnp.float32])
 @pytest.mark.parametrize(("value", "left"), [(-0.25, 20), (0.25, 15), (1.25, 0)])
 def test_what_a_schedule_gives_is_clipped(number, value, left):
@@ -193,6 +194,7 @@ def test_strict_promotion():
         jax.eval_shape(lambda share: step(bopt.prune_to(share), PARAMS), 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float64])
 def test_other_precisions(dtype):
     """Neighbours in the dtype are told apart."""

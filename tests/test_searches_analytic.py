@@ -198,6 +198,7 @@ edges = strategies.lists(
 )
 
 
+@pytest.mark.slow
 @hypothesis.given(edges, strategies.sampled_from([1.0, 1e3]))
 def test_dichotomic_search_finds_every_vertex_with_the_fewest_trainings(edges, scale):
     """Every training finds a vertex or finishes a segment, so that n vertices take

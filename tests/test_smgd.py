@@ -77,6 +77,7 @@ def test_a_normalization_never_scales_the_rows_themselves(normalize):
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_bfloat16_gram_is_summed_in_float32():
     # Summed in bfloat16 the gram of 10,000 ones would stop growing at 256.
     params = {"w": jnp.zeros((100, 100), jnp.bfloat16)}
@@ -220,6 +221,7 @@ def test_a_weighting_keeps_its_state():
     np.testing.assert_allclose(state.weighting, 2 * rows @ rows.T, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_program_does_not_grow_with_the_number_of_objectives():
     def size(m):
         optimizer = bopt.madam(0.1, num_objectives=m)

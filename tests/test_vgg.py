@@ -123,6 +123,7 @@ def _leaves(tree):
     return jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, tuple))
 
 
+@pytest.mark.slow
 def test_kernels_start_glorot_uniform_and_biases_at_zero():
     for name, layer in initial()["params"].items():
         assert (layer["bias"] == 0).all()

@@ -133,6 +133,7 @@ def test_killed_before_its_first_row(tmp_path, wholes):
     assert results(path) == wholes(small, "")
 
 
+@pytest.mark.slow
 def test_resumed_without_figures_none_are_made(begun):
     """The same value may be repeated; figures and folders do not matter."""
     words = f"--epochs {EPOCHS} --no-figures --data-dir elsewhere --checkpoint-every 3"
@@ -191,6 +192,7 @@ def test_resume_makes_what_is_missing(spoil, copied_run, wholes):
     assert {file.name for file in (copied_run / "figures").iterdir()} == FIGURES
 
 
+@pytest.mark.slow
 def test_a_finished_run_without_checkpoints_is_not_trained_again(copied_run, capsys):
     shutil.rmtree(copied_run / "checkpoints")
     assert small(f"--resume {copied_run}") == 0
@@ -304,7 +306,10 @@ def test_other_versions_are_reported(begun, capsys):
     assert "The run began with versions {'jax': '0.1'}, now" in out
 
 
-@pytest.mark.parametrize("way", ["--resume {}", f"{WHOLE} --out {{}}"])
+@pytest.mark.parametrize(
+    "way",
+    ["--resume {}", pytest.param(f"{WHOLE} --out {{}}", marks=pytest.mark.slow)],
+)
 def test_two_runs_in_one_directory(way, begun, tmp_path, capsys):
     path = begun if "resume" in way else tmp_path / "empty"
     path.mkdir(exist_ok=True)

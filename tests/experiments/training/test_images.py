@@ -73,6 +73,7 @@ def chosen() -> np.ndarray:
     return np.argwhere(np.moveaxis(same, -1, 0))[:, 1:]
 
 
+@pytest.mark.slow
 def test_an_image_becomes_one_of_its_crops_or_their_mirror_images():
     assert PADDING == 4
     assert augmented_by(0).dtype == np.uint8

@@ -119,6 +119,7 @@ def test_each_group_is_optimized_on_its_own(words):
     assert (found[-1][1]["dense"] != found[-1][1]["conv"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", [True, False])
 @pytest.mark.parametrize("optimizer", MULTI_GRADIENT)
 def test_weights_are_those_of_least_norm(optimizer, split):

@@ -142,6 +142,7 @@ def test_a_diverging_run_names_the_step(seeds, tmp_path, capsys):
     assert read(tmp_path).summary["finished"] is False
 
 
+@pytest.mark.slow
 def test_a_diverging_last_step_is_found_by_the_evaluation(tmp_path, capsys):
     """Its gradient is finite, its update is not."""
     words = "--train-size 32 --epochs 1 --optimizer sgd --learning-rate 1e38 --l1 0"
@@ -151,6 +152,7 @@ def test_a_diverging_last_step_is_found_by_the_evaluation(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [True, False])
 def test_a_diverging_seed_leaves_the_others_alone(first, seeds, tmp_path):
     seed = seeds[first, not first]

@@ -35,6 +35,7 @@ def test_each_seed_is_a_run_of_its_own(path):
     assert objectives[0] != objectives[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_is_what_it_is_alone(seed, path, tmp_path):
     """Up to rounding: a program of one network and one of two are two programs, whose
@@ -106,6 +107,7 @@ def test_readers_take_the_run_and_each_seed(path, tmp_path):
         }
 
 
+@pytest.mark.slow
 def test_the_step_named_is_that_of_the_last_seed_to_diverge(
     tmp_path, capsys, monkeypatch
 ):

@@ -63,6 +63,7 @@ def test_an_epoch_uses_each_training_image_at_most_once():
     assert left_out[0] != left_out[1]  # another order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "power"),
     [

@@ -32,6 +32,7 @@ from experiments.training import trainer as trainer_module
 # Each as it is alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_each_is_what_it_is_alone(number):
     """Up to rounding: a program of one network and one of three are two programs."""

@@ -159,6 +159,7 @@ def with_defaults(optimizer):
     return trajectory(compose(resolved(optimizer=optimizer), STEPS_PER_EPOCH))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_the_defaults_of_each_optimizer(optimizer):
     by_hand = optax.chain(BY_HAND[optimizer], bopt.prune(1e-3))
@@ -205,6 +206,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", OPTIONS)
 def test_each_option_changes_the_chain(words):
     given = parse(Config, "mnist_lenet", ["--optimizer", *words.split()])
@@ -242,6 +244,7 @@ def test_threshold_and_regrow():
     assert zeros[True][-1] < zeros[False][-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["cubic", "once"])
 def test_magnitude_pruning(schedule):
     """The sparsity is reached; with `once`, nothing is pruned before the middle."""
@@ -266,6 +269,7 @@ def test_without_pruning_there_is_no_mask_and_no_zero():
         assert (params["kernel"] != 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [*MULTI_GRADIENT, *BASELINES])
 def test_weights_of_a_network_replace_those_of_the_options(optimizer):
     """They may be traced: a front trains networks with other weights as one program."""
