@@ -20,6 +20,7 @@ from bopt.models import Chain, Size, chain, shrink, size
 from bopt.sparsity import export
 from experiments.benchmark.models import MODELS, Model
 from experiments.benchmark.timing import Times, cells, make_table, measure
+from experiments.errors import RunDirectoryError
 from experiments.runs.reading import read
 from experiments.training.loop import initial
 
@@ -46,7 +47,13 @@ def compare(path: str, steps: int, repeats: int) -> None:
     With several seeds, it is the network of seed 0. The table needs 100 columns.
     """
     config = read(path).config
-    model = MODELS[PROGRAMS.get(config["experiment"]) or config["model"]]
+    name = PROGRAMS.get(config["experiment"]) or config.get("model")
+    if name not in MODELS:
+        raise RunDirectoryError(
+            f"{path} is a run of {config['experiment']}; expected one of "
+            f"{', '.join(PROGRAMS)} or pareto_front. Name another run directory."
+        )
+    model = MODELS[name]
     found, times, console = forms(model, path), {}, Console()
     for batch in (1, 256):
         images = np.zeros((batch, *model.image), np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from drawing import filled
 from networks import Normalised, noise
 from programs import printed
 from small_benchmark import SMALL
@@ -17,6 +18,7 @@ from experiments.benchmark.__main__ import main
 from experiments.benchmark.checkpoint import WITH, WITHOUT
 from experiments.benchmark.models import MODELS
 from experiments.config import VggConfig
+from experiments.runs import schema
 from experiments.runs.checkpoints import Checkpoints
 from experiments.runs.directory import RunDirectory, RunDirectoryError
 from experiments.training.trainer import Trainer
@@ -153,7 +155,7 @@ def test_inference(tmp_path, capsys):
         variables,
     )
     directory = RunDirectory.create(str(path), "mnist_lenet")
-    directory.write_config({"experiment": "mnist_lenet"})
+    directory.write_config(filled(schema.Config, {"experiment": "mnist_lenet"}))
     directory.write_metrics([])
     with pytest.raises(RunDirectoryError, match="holds no trained network"):
         inference.forms(model, str(path))
