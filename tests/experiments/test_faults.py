@@ -4,10 +4,10 @@ Nothing that was done is lost: resumed, a run ends with the same bits. Kills are
 `test_kills`.
 """
 
-import functools
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,11 +212,17 @@ def test_a_signal_stops_a_search(tmp_path):
     assert len([*(path / "checkpoints").iterdir()]) == 1  # of the batch
 
 
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="needs nohup")
 def test_nohup_keeps_a_run_going(tmp_path):
     path = tmp_path / "run"
     words = f"{DIGITS} --train-size 64 --epochs 60 --out {path}"
-    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
-    process = start(SMALL, words, preexec_fn=ignore)
+    process = subprocess.Popen(
+        ["nohup", sys.executable, *SMALL, *words.split()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_for_epochs(process, path, 2)
     process.send_signal(signal.SIGHUP)
     code, _, err = finish(process)
