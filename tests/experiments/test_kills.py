@@ -13,15 +13,15 @@ KILLS = Path(__file__).with_name("kills.py")
 @pytest.mark.parametrize(
     ("program", "every", "saving"),
     [
-        ("run", 9, 4),
-        ("seeds", 25, 0),
-        ("figures", 17, 0),
-        ("front", 30, 2),
-        ("reproduce", 40, 0),
+        ("run", 15, 3),
+        ("seeds", 45, 0),
+        ("figures", 30, 0),
+        ("front", 55, 2),
+        ("reproduce", 60, 0),
     ],
 )
 def test_every_kill_is_survived(program, every, saving):
-    """All kills take half an hour: python tests/experiments/kills.py."""
+    """All kills take an hour or two: python tests/experiments/kills.py."""
     words = [program, f"--every={every}", f"--random={saving}", "--jobs=1"]
     done = subprocess.run(
         [sys.executable, KILLS, *words], capture_output=True, text=True
