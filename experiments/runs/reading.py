@@ -23,6 +23,7 @@ from experiments.runs import files, schema
 LIMIT = 2**20
 METRICS_LIMIT = 2**25
 POINT = re.compile(r"\d{1,4}-\d{1,6}\.\d{1,10}")  # level-rank.seed
+_LARGEST = 1e100  # more than float32 has, and its square is finite
 # Figures of a run, and of a front.
 FIGURES = ("accuracy", "loss", "weight", "nonzeros")
 FRONT_FIGURES = ("front", "levels")
@@ -182,7 +183,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def _number(text: str) -> int | float:
     number = int(text) if text.lstrip("-").isdigit() else float(text)
-    if not abs(number) < 2**63:
+    if not abs(number) < (_LARGEST if isinstance(number, float) else 2**63):
         raise ValueError(f"{text[:20]} is too large a number, or none")
     return number
 
