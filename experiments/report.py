@@ -33,7 +33,6 @@ from experiments.runs.console import exit_code
 from experiments.runs.reading import (
     LIMIT,
     check,
-    read_config,
     read_front,
     read_json,
     read_summary,
@@ -66,8 +65,10 @@ def read_results(folder: Path) -> Iterator[Result]:
     paths.sort(key=lambda path: places.get(Path(*path.parts[-2:]), len(order)))
     for path in paths:
         # Other programs write such files, too.
-        if read_json(path / "config.json").get("experiment") in known:
-            config, summary = read_config(path), read_summary(path)
+        config = read_json(path / "config.json")
+        if config.get("experiment") in known:
+            check(config, schema.Config, path / "config.json")
+            summary = read_summary(path)
             result = Result(path.name, path, config, summary)
             if summary.get("finished"):
                 kind = schema.FrontSummary if result.front else schema.Summary

@@ -7,8 +7,9 @@ from rich.console import Console
 
 from experiments.config import from_flat
 from experiments.errors import ConfigError, RunDirectoryError
+from experiments.runs import schema
 from experiments.runs.console import say
-from experiments.runs.reading import check_value, read_config, read_json
+from experiments.runs.reading import check, check_value, read_json
 
 # Options that are never taken from a file: a host in it would be connected to.
 OWN = frozenset({"resume", "distributed", "coordinator", "processes", "process_id"})
@@ -23,7 +24,8 @@ Options = TypeVar("Options")
 
 def stored(path: str, program: str) -> dict[str, Any]:
     """Read config.json of a run, which is one of this program."""
-    content, whole = read_json(Path(path) / "config.json"), Path(path).absolute()
+    file, whole = Path(path, "config.json"), Path(path).absolute()
+    content = read_json(file)
     if whole.name.startswith("seed-") and (whole.parent / "config.json").is_file():
         raise RunDirectoryError(
             f"{path} is one seed of a run of several; expected the whole run. Give "
@@ -36,7 +38,8 @@ def stored(path: str, program: str) -> dict[str, Any]:
             f"{path} cannot be resumed: it {problem}; expected a run of python -m "
             f"experiments.{program}. Check the path, or start a new run with --out."
         )
-    return read_config(Path(path))
+    check(content, schema.Config, file)
+    return content
 
 
 def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:

@@ -15,7 +15,6 @@ import argparse
 import concurrent.futures
 import json
 import os
-import pickle
 import random
 import shutil
 import signal
@@ -117,7 +116,7 @@ def content(path: Path) -> dict[str, Any]:
         if (run / "metrics.jsonl").is_file() and not run.name.startswith("seed-"):
             plain = not (run / "front.csv").is_file()
             found[f"{name}/results"] = results(run, checkpoints=plain)
-    return found
+    return json.loads(json.dumps(found, default=bytes.hex))
 
 
 def fork(body: Callable[[], Any], log: Path) -> int:
@@ -181,15 +180,12 @@ class Case:
         code = wait(self.start(whole, at=0))
         assert code == 0, (folder / f"{whole.name}.log").read_text()
         self.changes = int(self.counted.read_text())
-        expected = folder / f"{name}.expected"
-        code = wait(
-            fork(
-                lambda: expected.write_bytes(pickle.dumps(content(whole))) * 0,
-                log(whole),
-            )
-        )
-        assert code == 0, log(whole).read_text()
-        self.expected = expected
+        self.expected = folder / f"{name}.expected"
+
+        def keep() -> None:
+            self.expected.write_text(json.dumps(content(whole)))
+
+        assert wait(fork(keep, log(whole))) == 0, log(whole).read_text()
 
     def start(self, path: Path, at: int | None) -> int:
         """Start the program in a run directory, or resume it if it had begun."""
@@ -212,7 +208,7 @@ class Case:
             return f"exit {code}: {log(path).read_text()[-2000:]}"
 
         def compare() -> int:
-            own, other = content(path), pickle.loads(self.expected.read_bytes())
+            own, other = content(path), json.loads(self.expected.read_text())
             for key in own | other:
                 if own.get(key) != other.get(key):
                     print(

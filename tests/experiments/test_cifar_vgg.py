@@ -1,4 +1,4 @@
-"""Whole runs with the options of cifar_vgg, most of them with a small network."""
+"""Runs with the options of cifar_vgg, most of them with a small network."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Whole runs in this process: files, output, options, refusals."""
+"""Runs in this process: files, output, options, refusals."""
 
 import contextlib
 import importlib.util
