@@ -13,14 +13,20 @@ from importlib import metadata as _metadata
 
 from bopt import fronts, sparsity
 from bopt.objectives import l1, l2, value_and_jac
-from bopt.optimizers import madam, mrmsprop
+from bopt.optimizers import (
+    KerasAdamState,
+    madam,
+    mrmsprop,
+    scale_by_keras_adam,
+)
 from bopt.pruning import PruneState, prune, prune_to
 from bopt.schedules import cubic_sparsity, logistic_decay, time_decay
 from bopt.selections import complement, select, union
-from bopt.smgd import SmgdState, smgd
+from bopt.smgd import SmgdState, smgd, stationarity
 from bopt.weightings import Weighting, fixed, min_norm
 
 __all__ = [
+    "KerasAdamState",
     "PruneState",
     "SmgdState",
     "Weighting",
@@ -36,9 +42,11 @@ __all__ = [
     "mrmsprop",
     "prune",
     "prune_to",
+    "scale_by_keras_adam",
     "select",
     "smgd",
     "sparsity",
+    "stationarity",
     "time_decay",
     "union",
     "value_and_jac",

@@ -3,9 +3,15 @@
 Where Keras (the paper's code) and Optax differ, these follow Optax: Adam's epsilon is
 added after bias correction, AMSGrad takes the maximum of bias-corrected moments, and
 momentum (``chain(smgd(), optax.sgd(lr, 0.9))``, the paper's SMGD) keeps the learning
-rate outside its buffer. MRMSprop has its epsilon outside the root, as in Keras.
+rate outside its buffer. MRMSprop has its epsilon outside the root, as in Keras. Keras'
+forms are `scale_by_keras_adam` and ``chain(smgd(), optax.scale_by_learning_rate(lr),
+optax.trace(0.9))``.
 """
 
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
@@ -133,3 +139,90 @@ def mrmsprop(
         weigh_by=weigh_by,
     )
     return optax.chain(link, optax.scale_by_learning_rate(learning_rate))
+
+
+class KerasAdamState(NamedTuple):
+    """State of `scale_by_keras_adam`.
+
+    Attributes:
+      step: number of steps done.
+      mu: first moments, without bias correction.
+      nu: second moments, without bias correction.
+      nu_max: their maxima over the steps; ``()`` without AMSGrad.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> bopt.scale_by_keras_adam().init({"w": jnp.ones(2)}).nu_max
+      ()
+    """
+
+    step: jax.Array
+    mu: Any
+    nu: Any
+    nu_max: Any
+
+
+def scale_by_keras_adam(
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-7,
+    *,
+    amsgrad: bool = False,
+) -> optax.GradientTransformation:
+    """Rescale updates as Adam does in Keras 2, the paper's library.
+
+    `optax.scale_by_adam` differs in two points: it adds epsilon to the root of the
+    bias-corrected second moments, and `optax.scale_by_amsgrad` takes the maximum of
+    bias-corrected ones. Here, the moments themselves get epsilon and the maximum, and
+    the step is multiplied by sqrt(1 - b2^t) / (1 - b1^t). As a preconditioner of
+    `bopt.smgd`, it makes the MAdam of the paper's code.
+
+    Args:
+      b1: decay of the first moments.
+      b2: decay of the second moments.
+      eps: added to the root of the second moments.
+      amsgrad: divide by the maximum of the second moments.
+
+    Returns:
+      An `optax.GradientTransformation`.
+
+    Raises:
+      ValueError: an `amsgrad` that is no Python bool.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp, optax
+      >>> optimizer = optax.chain(
+      ...     bopt.smgd(preconditioner=bopt.scale_by_keras_adam()),
+      ...     optax.scale_by_learning_rate(0.1),
+      ... )
+      >>> params = {"w": jnp.array([[3.0, 1.0]])}
+      >>> jac = {"w": jnp.array([[[2.0, -2.0]], [[1.0, 1.0]]])}
+      >>> updates, _ = optimizer.update(jac, optimizer.init(params), params)
+      >>> print(updates["w"].round(3))
+      [[-0.1  -0.06]]
+
+    Source: `keras.optimizers.Adam` of Keras 2.3.1; MAdam in the code of arXiv
+    2008.13590.
+    """
+    check_static("scale_by_keras_adam", "amsgrad", amsgrad, bool)
+
+    def init_fn(params):
+        zeros = optax.tree.zeros_like(params)
+        step = jnp.zeros([], jnp.int32)
+        return KerasAdamState(step, zeros, zeros, zeros if amsgrad else ())
+
+    def update_fn(updates, state, params=None):
+        del params
+        step = optax.safe_increment(state.step)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
+        nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu) if amsgrad else ()
+        factor = jnp.sqrt(1 - b2**step) / (1 - b1**step)
+        scaled = jax.tree.map(
+            lambda m, v: (factor * m / (jnp.sqrt(v) + eps)).astype(m.dtype),
+            mu,
+            nu_max if amsgrad else nu,
+        )
+        return scaled, KerasAdamState(step, mu, nu, nu_max)
+
+    return optax.GradientTransformation(init_fn, update_fn)

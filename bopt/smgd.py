@@ -175,6 +175,46 @@ def smgd(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
+def stationarity(jac: PyTree, *, where: Where | None = None) -> jax.Array:
+    """Measure how far parameters are from Pareto stationary.
+
+    Parameters are Pareto stationary if some convex combination of the gradients
+    vanishes: no direction improves all objectives. The measure is the norm of the
+    combination of least norm, relative to the mean norm, with the same weights, of the
+    gradients that it combines: 0 at a Pareto stationary point, 1 where no objective is
+    worth trading for another, nearly independent of the gradients' lengths. Stochastic
+    gradients of one batch are mostly noise: average the jacobian over many.
+
+    Args:
+      jac: a jacobian, see `bopt.value_and_jac`; leaves of shape (m, *leaf.shape).
+      where: a selection of the leaves that count, as in `bopt.smgd`; all by default.
+
+    Returns:
+      A scalar in [0, 1], float32 or wider; 0 if a gradient vanishes, NaN if one is not
+      finite.
+
+    Raises:
+      ValueError: a selection that matches nothing.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> conflict = {"w": jnp.array([[2.0, 0.0], [-1.0, 0.0]])}
+      >>> agreement = {"w": jnp.array([[2.0, 0.0], [1.0, 0.0]])}
+      >>> print(bopt.stationarity(conflict), bopt.stationarity(agreement))
+      0.0 1.0
+
+    Source: the necessary condition of J.-A. Desideri, *Multiple-gradient descent
+    algorithm (MGDA)* (Comptes Rendus Mathematique 2012).
+    """
+    leaves = _selected(where, jac)
+    m = len(leaves[0]) if leaves else 1
+    gram = inner_products(leaves, m)
+    weights, _ = min_norm().update(gram, None, ())
+    least = jnp.sqrt(jnp.maximum(weights @ gram @ weights, 0))
+    norms = weights @ jnp.sqrt(jnp.diagonal(gram))
+    return jnp.where(norms == 0, 0, least / jnp.where(norms == 0, 1, norms))
+
+
 def check_static(factory: str, name: str, value: Any, kind: type) -> None:
     """Raise ValueError unless an argument that shapes the program is of Python."""
     if not isinstance(value, kind | np.generic):

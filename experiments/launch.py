@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from experiments import data
-from experiments.config import AnyConfig, Config, flat, parse, peek, resolve, updated
+from experiments.config import (
+    AnyConfig,
+    Config,
+    flat,
+    parse,
+    peek,
+    published,
+    resolve,
+    updated,
+)
 from experiments.errors import RunDirectoryError
 from experiments.runs.console import exit_code, say
 from experiments.runs.files import check_new
@@ -71,7 +80,9 @@ def read_options(
     """
     first = peek(words)
     if first.resume is None:
-        return parse(choose(first.model), program, words)
+        options = choose(first.model)
+        default = published(options(), first) if first.published else None
+        return parse(options, program, words, default)
     from experiments.runs import resume
 
     content = resume.stored(first.resume, program)

@@ -10,6 +10,7 @@ from experiments.config.options import (
     Config,
     VggConfig,
 )
+from experiments.config.published import published
 
 __all__ = [
     "BASELINES",
@@ -24,6 +25,7 @@ __all__ = [
     "from_flat",
     "parse",
     "peek",
+    "published",
     "resolve",
     "resolve_front",
     "updated",

@@ -68,6 +68,9 @@ class First:
     """Options that decide the defaults of the others."""
 
     model: str | None = None
+    optimizer: str | None = None
+    published: bool = False
+    split: bool = False
     resume: str | None = None
 
 

@@ -10,12 +10,12 @@ from experiments.config.options import BASELINES, TAKERS, AnyConfig
 from experiments.errors import ConfigError
 
 
-def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
+def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfig:
     """Check all options and fill in the defaults that depend on others.
 
     The dataset is the one that was found; "auto" if not known yet. Only `train_size`,
     paths and options without a meaning for the optimizer (`l1`, `weights`, `weigh_by`,
-    `momentum`) stay None.
+    `momentum`) stay None. `fixed`: a search fixes the weights.
     """
     options = flat(config)
     check_ranges(options)
@@ -28,7 +28,8 @@ def resolve(config: AnyConfig, dataset: str) -> AnyConfig:
         min_norm = weigh_by or options["split"] or options["normalize"] != "none"
         weights = default(weights, None if min_norm else config.WEIGHTS)
         weigh_by = default(weigh_by, "directions" if weights is None else None)
-        if weights is None and weigh_by == "directions" and options["l1_at_zero"] == 0:
+        chosen = weights is None and not fixed
+        if chosen and weigh_by == "directions" and options["l1_at_zero"] == 0:
             raise ConfigError(
                 "--l1-at-zero 0 with --weigh-by directions (the default) prunes until "
                 "the network is dead; expected a derivative of 1, or the paper's "
@@ -81,7 +82,7 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         "corrector_epochs": default(search.corrector_epochs, math.ceil(epochs / 5)),
         "final_epochs": default(search.final_epochs, epochs_on(dataset, training)),
     }
-    shared = flat(resolve(updated(training, epochs=epochs), dataset))
+    shared = flat(resolve(updated(training, epochs=epochs), dataset, fixed=True))
     return from_flat(type(config), flat(config) | shared | found)
 
 
@@ -161,6 +162,11 @@ def check_together(options: Mapping[str, Any]) -> None:
             raise ConfigError(
                 f"{names} contradict each other; expected at most one. Leave one out."
             )
+    if options["split_loss"] is not None and not split:
+        raise ConfigError(
+            "--split-loss is given without --split; expected both. Add --split, or "
+            "leave it out."
+        )
     if options["sparsity_schedule"] is not None and not sparsity:
         raise ConfigError(
             "--sparsity-schedule is given without --sparsity; expected both. Add "

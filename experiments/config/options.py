@@ -24,6 +24,7 @@ TAKERS = {
     "normalize": MULTI_GRADIENT,
     "weigh_by": ("madam", "mrmsprop"),
     "split": MULTI_GRADIENT,
+    "split_loss": MULTI_GRADIENT,
     "momentum": ("smgd", "sgd"),
     "nesterov": ("smgd", "sgd"),
     "amsgrad": ("madam", "adam"),
@@ -67,6 +68,8 @@ class FrontObjectives:
     l1_at_zero: float = 1.0
     #: Coefficient of the squared l2 norm of the convolution kernels in objective 0.
     conv_l2: float = 1e-4
+    #: Add the convolutions' l2 penalty to objective 1, too, as the released code does.
+    conv_l2_both: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +91,10 @@ class Objectives(FrontObjectives):
     #: Compute separate weights for the dense layers and for all other layers, and add
     #: the squared l2 norm of the convolution kernels to objective 1.
     split: bool = False
+    #: Gradient of objective 0 in the weights of --split: each group's own part, or the
+    #: whole, as in the released code, whose l2 norm is that of all parameters outside
+    #: of the dense layers (default group).
+    split_loss: Annotated[Literal["group", "whole"] | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +122,9 @@ class Optimizer:
     decay: Annotated[float | None, DEPENDS] = None
     #: Learning rate schedule over the epochs; logistic decays to a tenth.
     schedule: Literal["logistic", "constant"] = "logistic"
+    #: Momentum and Adam as Optax computes them, or as Keras 2 does: the learning rate
+    #: inside the momentum, Adam's epsilon of 1e-7 before bias correction.
+    update_rule: Literal["optax", "keras"] = "optax"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,8 +135,11 @@ class FrontPruning:
     prune: bool = True
     #: Largest magnitude that is set to 0.
     threshold: float = 1e-3
-    #: Kernels to prune: dense, convolution, or both.
-    prune_where: Literal["dense", "conv", "all"] = "dense"
+    #: Parameters to prune: dense kernels, convolution kernels, both, or kernels and
+    #: biases of the dense layers.
+    prune_where: Literal["dense", "conv", "all", "dense_layers"] = "dense"
+    #: Prune the initial parameters, too, by THRESHOLD.
+    prune_initial: bool = False
     #: Allow pruned weights to come back.
     regrow: bool = True
 
@@ -145,6 +158,10 @@ class Pruning(FrontPruning):
 @dataclasses.dataclass(frozen=True)
 class FrontRun:
     """Run directory, random seeds and checkpoints."""
+
+    #: Take the defaults of the released code of arXiv 2008.13590, see
+    #: docs/differences.md.
+    published: bool = False
 
     #: Run directory; it must not hold a run (default runs/PROGRAM-TIME).
     out: Annotated[str | None, DEPENDS] = None

@@ -26,7 +26,7 @@ from experiments.runs.console import say
 from experiments.runs.directory import check_tree, described, nulled
 from experiments.runs.files import reason, sync_tree, writing
 
-FORMAT = 2  # 1 had no axis over networks
+FORMAT = 3  # 1 had no axis over networks, 2 no sums of jacobians
 _RECORD_LIMIT = 2**26  # bytes of the largest record that is read
 
 

@@ -16,8 +16,8 @@ import jax
 import bopt
 from experiments.data import Dataset
 
-# Selections of kernels by rank, as the options name them.
-KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4)}
+# Selections of kernels by rank, and of dense layers by path, as the options name them.
+KERNELS = {"dense": 2, "conv": 4, "all": bopt.union(2, 4), "dense_layers": "*Dense_*"}
 SPLITS = ("train", "validation", "test")
 _PACKAGES = ("bopt-jax", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -79,6 +79,7 @@ def epoch(
     learning_rate: float | None,
     objectives: list[float],
     weights: list[float] | dict[str, list[float]] | None,
+    stationarity: float | None,
     scores: dict[str, Scores],
     sparsity: Sparsity,
 ) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def epoch(
         "learning_rate": learning_rate,
         "objectives": objectives,
         "weights": weights,
+        "stationarity": stationarity,
         **{
             f"{split}_{name}": value
             for split, score in scores.items()

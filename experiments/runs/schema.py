@@ -58,6 +58,7 @@ class Row(TypedDict):
     learning_rate: Number  # of the last step; null in epoch 0, as `weights`
     objectives: Pair
     weights: Pair | dict[str, Pair] | None
+    stationarity: NotRequired[Number]  # of the epoch's mean gradients, see `bopt`
     train_accuracy: Number
     train_cross_entropy: Number
     validation_accuracy: Number

@@ -168,9 +168,11 @@ class Loop:
                 penalty, complexity = make_penalties(self._config.objectives)
                 loss = scores[number]["train"].cross_entropy + float(penalty(params))
                 objectives, weights = [loss, float(complexity(params))], None
+                stationarity = None
             else:
                 objectives = progress.objectives[number]
                 weights = progress.weights[number]
+                stationarity = progress.stationarity[number]
             row = records.epoch(
                 epoch=epoch,
                 step=self._step,
@@ -178,6 +180,7 @@ class Loop:
                 learning_rate=rate,
                 objectives=objectives,
                 weights=weights,
+                stationarity=stationarity,
                 scores=scores[number],
                 sparsity=sparsity,
             )

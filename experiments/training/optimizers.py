@@ -7,6 +7,8 @@ import bopt
 from experiments.config.options import Config, Objectives, Optimizer, Pruning
 from experiments.runs.records import KERNELS
 
+_GROUPS = ("dense", "conv")  # of --split
+
 
 def schedule(options: Optimizer, steps_per_epoch: int) -> optax.Schedule:
     """Return the learning rate schedule: the logistic decay over the epochs times the
@@ -29,7 +31,10 @@ def compose(
     """
     first = _multi_gradient(config, steps_per_epoch, weights)
     if config.objectives.split:  # the same for both groups, each with its own state
-        first = optax.partition({"dense": first, "conv": first}, _groups)
+        if config.objectives.split_loss == "whole":
+            first = _by_penalty(first)
+        else:
+            first = optax.partition(dict.fromkeys(_GROUPS, first), _groups)
     links = [first]
     if config.pruning.prune:
         steps = (config.optimizer.epochs or 0) * steps_per_epoch
@@ -42,18 +47,30 @@ def _multi_gradient(config: Config, steps_per_epoch: int, weights: jax.Array | N
     rate = schedule(options, steps_per_epoch)
     weighting = _weighting(objectives) if weights is None else bopt.fixed(weights)
     weigh_by = objectives.weigh_by or "gradients"
+    keras_adam = bopt.scale_by_keras_adam(amsgrad=options.amsgrad)
+    keras = options.update_rule == "keras"
     match options.optimizer:
+        case "madam" if keras:
+            link = bopt.smgd(weighting, preconditioner=keras_adam, weigh_by=weigh_by)
+            return optax.chain(link, optax.scale_by_learning_rate(rate))
         case "madam":
             return bopt.madam(
                 rate, amsgrad=options.amsgrad, weighting=weighting, weigh_by=weigh_by
             )
         case "mrmsprop":
             return bopt.mrmsprop(rate, weighting=weighting, weigh_by=weigh_by)
+        case "adam" if keras:
+            after = optax.chain(keras_adam, optax.scale_by_learning_rate(rate))
         case "adam":
             after = optax.amsgrad(rate) if options.amsgrad else optax.adam(rate)
         case "rmsprop":
             # As mrmsprop: Keras' epsilon, outside the root.
             after = optax.rmsprop(rate, decay=0.9, eps=1e-7, eps_in_sqrt=False)
+        case _ if keras:
+            after = optax.chain(
+                optax.scale_by_learning_rate(rate),
+                optax.trace(options.momentum or 0.0, options.nesterov),
+            )
         case _:
             after = optax.sgd(rate, options.momentum, options.nesterov)
     return optax.chain(bopt.smgd(weighting), after)
@@ -82,7 +99,40 @@ def _pruning(options: Pruning, steps: int):
     return bopt.prune_to(cubic, where=where, regrow=regrow, every=every)
 
 
+def _by_penalty(link: optax.GradientTransformationExtraArgs):
+    """Weigh objective 0 against each group's part of objective 1, as a whole.
+
+    Each group moves along the direction with its own weights, as the released code of
+    arXiv 2008.13590 intends. The state is that of `optax.partition`.
+    """
+
+    def init_fn(params):
+        return optax.transforms.PartitionState({n: link.init(params) for n in _GROUPS})
+
+    def update_fn(updates, state, params=None, **extra_args):
+        labels, directions, states = _groups(updates), {}, {}
+        for name in _GROUPS:
+            own = jax.tree.map(
+                lambda label, rows, name=name: (
+                    rows if label == name else rows.at[1].set(0)
+                ),
+                labels,
+                updates,
+            )
+            directions[name], states[name] = link.update(
+                own, state.inner_states[name], params, **extra_args
+            )
+        chosen = jax.tree.map(
+            lambda label, *found: dict(zip(_GROUPS, found, strict=True))[label],
+            labels,
+            *directions.values(),
+        )
+        return chosen, optax.transforms.PartitionState(states)
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+
+
 def _groups(tree):
     """Label each leaf by path, because its rank differs in a jacobian."""
-    dense = bopt.select("*Dense_*", tree)
+    dense = bopt.select(KERNELS["dense_layers"], tree)
     return jax.tree.map(lambda is_dense: "dense" if is_dense else "conv", dense)

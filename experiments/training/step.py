@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from experiments.config.options import Objectives
+from experiments.config.options import Objectives, Pruning
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from experiments.runs.records import KERNELS
@@ -26,6 +26,8 @@ class Carry(NamedTuple):
       opt_state: the optimizer's state.
       objectives: (m,) sums of the objective values over the epoch's steps.
       weights: (m,) sums of the weights; with groups of layers, group -> sums.
+      jac: sums of the jacobian over the epoch's steps.
+      stationarity: of these sums, see `bopt.stationarity`.
       bad_step: first step of the epoch with non-finite objectives, or -1.
       key: (2,) uint32, data of the random key of all steps.
     """
@@ -35,6 +37,8 @@ class Carry(NamedTuple):
     opt_state: Any
     objectives: jax.Array
     weights: Any
+    jac: Any
+    stationarity: jax.Array
     bad_step: jax.Array
     key: jax.Array
 
@@ -56,7 +60,9 @@ def make_penalties(
 
     Both are functions of the parameters. The penalty is `conv_l2` times the squared l2
     norm of the convolution kernels. The complexity is the l1 norm of the kernels that
-    `l1_where` selects; with `split` plus the squared l2 norm of the convolutions.
+    `l1_where` selects; with `conv_l2_both` plus the penalty; with `split` plus the
+    squared l2 norm of the convolution kernels, or with `split_loss="whole"` of all
+    parameters outside of the dense layers.
 
     Example:
       >>> import jax.numpy as jnp
@@ -68,13 +74,17 @@ def make_penalties(
       2.0 3.0
     """
 
+    whole = options.split_loss == "whole"
+    others = bopt.complement(KERNELS["dense_layers"]) if whole else KERNELS["conv"]
+
     def penalty(params):
         return options.conv_l2 * bopt.l2(params, where=4) if options.conv_l2 else 0.0
 
     def complexity(params, *_):
         where = KERNELS[options.l1_where]
         l1 = bopt.l1(params, where=where, at_zero=options.l1_at_zero)
-        return l1 + bopt.l2(params, where=4) if options.split else l1
+        l1 = l1 + penalty(params) if options.conv_l2_both else l1
+        return l1 + bopt.l2(params, where=others) if options.split else l1
 
     return penalty, complexity
 
@@ -101,13 +111,21 @@ def make_objectives(model: Any, options: Objectives) -> list[Callable[..., Any]]
 
 
 def make_init(
-    model: Any, optimizer: optax.GradientTransformationExtraArgs, image: jax.Array
+    model: Any,
+    optimizer: optax.GradientTransformationExtraArgs,
+    image: jax.Array,
+    pruning: Pruning,
 ) -> Callable[[jax.Array], Carry]:
     """Return a function that starts a training: ``key -> carry``."""
+    once = bopt.prune(pruning.threshold, where=KERNELS[pruning.prune_where])
 
     def init(key):
         model_state = model.init(key, image)
         params = {"params": model_state.pop("params")}
+        if pruning.prune_initial:
+            zeros = optax.tree.zeros_like(params)
+            updates, _ = once.update(zeros, once.init(params), params)
+            params = optax.apply_updates(params, updates)
         opt_state = optimizer.init(params)
         sums = jax.tree.map(jnp.zeros_like, current_weights(opt_state))
         return Carry(
@@ -116,6 +134,8 @@ def make_init(
             opt_state,
             jnp.zeros(2),
             sums,
+            jax.tree.map(lambda leaf: jnp.zeros((2, *leaf.shape), leaf.dtype), params),
+            jnp.zeros([]),
             jnp.array(-1),
             jax.random.key_data(key),
         )
@@ -145,11 +165,12 @@ def make_steps(
     def steps(carry, order, images, labels, epoch, start, stop):
         key = jax.random.wrap_key_data(carry.key)
         epoch_key = jax.random.fold_in(key, epoch)
-        sums, begun = (carry.objectives, carry.weights), start > 0
-        objectives, weights = jax.tree.map(lambda sum: jnp.where(begun, sum, 0), sums)
+        sums, begun = (carry.objectives, carry.weights, carry.jac), start > 0
+        sums = jax.tree.map(lambda sum: jnp.where(begun, sum, 0), sums)
+        objectives, weights, jac_sum = sums
         bad_step = jnp.where(begun, carry.bad_step, -1)
         carry = carry._replace(
-            objectives=objectives, weights=weights, bad_step=bad_step
+            objectives=objectives, weights=weights, jac=jac_sum, bad_step=bad_step
         )
 
         def step(number, carry):
@@ -173,11 +194,14 @@ def make_steps(
                 opt_state,
                 carry.objectives + values,
                 jax.tree.map(jnp.add, carry.weights, weights),
+                jax.tree.map(jnp.add, carry.jac, jac),
+                carry.stationarity,
                 jnp.where(bad, number, carry.bad_step),
                 carry.key,
             )
 
-        return jax.lax.fori_loop(start, stop, step, carry)
+        carry = jax.lax.fori_loop(start, stop, step, carry)
+        return carry._replace(stationarity=bopt.stationarity(carry.jac))
 
     return steps
 

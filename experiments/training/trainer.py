@@ -51,6 +51,7 @@ class Progress(NamedTuple):
       seconds: duration of the chunk.
       objectives: per network, the means over the epoch's steps.
       weights: per network, likewise; with groups of layers, group -> means.
+      stationarity: per network, of the mean gradients over these steps, see `bopt`.
       bad_steps: per network, its first step with non-finite objectives, or -1.
     """
 
@@ -60,6 +61,7 @@ class Progress(NamedTuple):
     seconds: float
     objectives: list[list[float]]
     weights: list[Any]
+    stationarity: list[float]
     bad_steps: list[int]
 
 
@@ -121,7 +123,8 @@ class Trainer:
 
         def init(seed, weights):
             key = jax.random.key(seed)
-            return make_init(model, make_optimizer(weights), image)(key)
+            optimizer = make_optimizer(weights)
+            return make_init(model, optimizer, image, config.pruning)(key)
 
         def steps(carry, order, weights, *args):
             run = make_steps(
@@ -246,6 +249,7 @@ class Trainer:
                 seconds,
                 list(objectives),
                 list(weights),
+                fetched(carry.stationarity).tolist()[: self._number],
                 bad_steps[: self._number],
             )
 

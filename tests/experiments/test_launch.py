@@ -40,7 +40,7 @@ CONFIG = set(flat(Config())) | {
 }
 METRICS = SCORES | {
     *("epoch", "step", "seconds", "learning_rate", "objectives", "weights"),
-    *("l1", "nonzeros", "nonzeros_conv"),
+    *("stationarity", "l1", "nonzeros", "nonzeros_conv"),
     *("dense_sparsity", "conv_sparsity", "total_sparsity"),
 }
 SUMMARY = {

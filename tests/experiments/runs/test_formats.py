@@ -35,7 +35,7 @@ def test_it_is_not_resumed(path):
     before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
     message = (
         r"checkpoints/9 was written by an earlier version of bopt: its format is 1; "
-        r"expected 2\. Resume with that version, or start a new run; figures and rep"
+        r"expected 3\. Resume with that version, or start a new run; figures and rep"
     )
     with Checkpoints(folder, {}, Console()) as checkpoints:
         assert checkpoints.steps() == [9]

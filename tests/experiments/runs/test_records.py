@@ -53,6 +53,7 @@ def row(sparsity: Sparsity) -> dict:
         learning_rate=1e-3,
         objectives=[1.5, 20.0],
         weights={"dense": [0.9, 0.1], "conv": [0.8, 0.2]},
+        stationarity=0.5,
         scores=scores,
         sparsity=sparsity,
     )
