@@ -223,6 +223,6 @@ def scale_by_keras_adam(
             mu,
             nu_max if amsgrad else nu,
         )
-        return scaled, KerasAdamState(step, mu, nu, nu_max)
+        return scaled, KerasAdamState(jnp.asarray(step), mu, nu, nu_max)
 
     return optax.GradientTransformation(init_fn, update_fn)

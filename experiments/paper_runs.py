@@ -66,6 +66,28 @@ PARTS = {
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
         },
     ),
+    "published": Part(
+        "mnist_lenet",
+        EPOCHS["mnist_lenet", None],
+        "--dataset mnist --no-figures --published",
+        "--dataset digits --no-figures --published --train-size 320 --epochs 3",
+        _optimizers("smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"),
+    ),
+    "published-cifar": Part(
+        "cifar_vgg",
+        EPOCHS["cifar_vgg", None],
+        "--dataset cifar10 --no-figures --published",
+        "--dataset digits --no-figures --published --train-size 128 --epochs 1",
+        _optimizers("smgd", "mrmsprop", "sgd", "rmsprop"),
+    ),
+    "published-fronts": Part(
+        "pareto_front",
+        EPOCHS["pareto_front", "lenet5"],
+        "--dataset mnist --no-figures --published",
+        "--dataset digits --no-figures --published --train-size 320 --epochs 2 "
+        "--final-epochs 2 --levels 1",
+        {search: f"--search {search}" for search in _SEARCHES[:4]},
+    ),
     "fronts": Part(
         "pareto_front",
         EPOCHS["pareto_front", "lenet5"],

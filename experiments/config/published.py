@@ -1,6 +1,8 @@
 """Defaults of the released code of arXiv 2008.13590, as --published sets them."""
 
-from experiments.config.command_line import First, Options, flat, updated
+from typing import Any
+
+from experiments.config.command_line import First, flat, updated
 from experiments.config.options import BASELINES, VggData
 
 # Of all its programs. docs/differences.md has the reasons, and what stays different.
@@ -23,7 +25,7 @@ _SEARCH = {
 }
 
 
-def published(options: Options, given: First) -> Options:
+def published(options: Any, given: First) -> Any:
     """Return options with the released code's values for the optimizer given.
 
     Each is a plain option, which may be set alone. The released code is followed except

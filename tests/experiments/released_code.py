@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.flatten_util import ravel_pytree
 
 import bopt
 from experiments.config import Config, VggConfig, published, resolve, updated
@@ -85,7 +86,7 @@ def ours(case: Case) -> np.ndarray:
         penalty, complexity = make_penalties(config.objectives)
 
         def data_loss(params, matrix):
-            flat_params = jax.flatten_util.ravel_pytree(params)[0]
+            flat_params = ravel_pytree(params)[0]
             return jax.nn.logsumexp(matrix @ flat_params) + penalty(params)
 
         once = bopt.prune(THRESHOLD, where="*Dense_*")
@@ -104,7 +105,7 @@ def ours(case: Case) -> np.ndarray:
         state, found = optimizer.init(params), []
         for matrix in jnp.asarray(matrices):
             params, state = step(params, state, matrix)
-            found.append(np.asarray(jax.flatten_util.ravel_pytree(params)[0]))
+            found.append(np.asarray(ravel_pytree(params)[0]))
     return np.stack(found)
 
 
@@ -181,7 +182,7 @@ def theirs(case: Case) -> np.ndarray:
     return np.stack(found)
 
 
-def weights(g1: np.ndarray, g2: np.ndarray) -> tuple[float, float]:
+def weights(g1: np.ndarray, g2: np.ndarray) -> tuple[Any, Any]:
     """Return the weights of the common descent direction of two gradients."""
     if (g1 == g2).all():
         return 1.0, 0.0
