@@ -1,4 +1,4 @@
-"""Run everything that the paper and its code report, and baselines, in one folder.
+"""Run the paper's experiments, its released code's, and baselines, in one folder.
 
     python -m experiments.reproduce --part mnist --out DIR
 
@@ -29,13 +29,14 @@ from experiments.runs.console import exit_code
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Run everything that the paper and its code report, and baselines.
+    """Run the paper's experiments, its released code's, and baselines.
 
     Attributes:
       out: Folder; each run gets the run directory OUT/PART/NAME.
       part: mnist: LeNet-5 with four optimizers, pruned and not, and magnitude pruning;
-        cifar: VGG likewise; fronts: the searches of pareto_front, two of them also on
-        madam's directions; normalize: divisors of the gradients, in short trainings.
+        cifar: VGG likewise; fronts: the searches of pareto_front, some also on madam's
+        directions; normalize: divisors of the gradients, in short trainings;
+        published, published-cifar, published-fronts: the released code's (--published).
       seeds: Number of seeds of each training, from 0 on.
       epochs: Number of epochs of each training except a front's last, if there is no
         time for all of them (default the experiment's own number).
@@ -44,7 +45,16 @@ class Options:
     """
 
     out: str
-    part: Literal["all", "mnist", "cifar", "fronts", "normalize"] = "all"
+    part: Literal[
+        "all",
+        "mnist",
+        "cifar",
+        "fronts",
+        "normalize",
+        "published",
+        "published-cifar",
+        "published-fronts",
+    ] = "all"
     seeds: int = 3
     epochs: Annotated[int | None, DEPENDS] = None
     smoke: bool = False

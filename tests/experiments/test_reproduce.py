@@ -15,10 +15,10 @@ from experiments.config import (
     FrontConfig,
     VggConfig,
     flat,
-    parse,
     resolve,
     resolve_front,
 )
+from experiments.launch import read_options
 from experiments.paper_runs import PARTS
 from experiments.report_tables import Result
 from experiments.reproduce import Options, arguments
@@ -37,7 +37,7 @@ def options_of(name: str, run: str, options: Options) -> dict:
     """Return the resolved options with which a run starts."""
     part = PARTS[name]
     words = arguments(part, run, options, Path("nowhere"))
-    config = parse(OPTIONS[part.program], part.program, words)
+    config = read_options(lambda _: OPTIONS[part.program], part.program, words)
     resolved = resolve_front if part.program == "pareto_front" else resolve
     return flat(resolved(config, config.data.dataset))
 
@@ -45,23 +45,27 @@ def options_of(name: str, run: str, options: Options) -> dict:
 @pytest.mark.parametrize("smoke", [False, True])
 @pytest.mark.parametrize("name", PARTS)
 def test_the_options_of_each_run(name, smoke):
-    for run in PARTS[name].runs:
+    part = PARTS[name]
+    for run in part.runs:
         found = options_of(name, run, Options("all", smoke=smoke))
-        expected = "digits" if smoke else {"cifar": "cifar10"}.get(name, "mnist")
+        expected = {"cifar_vgg": "cifar10"}.get(part.program, "mnist")
+        expected = "digits" if smoke else expected
         assert found["dataset"] == expected  # never whichever is available
         assert (found["seeds"], found["out"]) == (3, "nowhere")
-        if name == "fronts":
+        if part.program == "pareto_front":
             search, _, optimizer = run.partition("-")
             assert found["search"] == search
-            assert found["optimizer"] == (optimizer or "adam")
+            default = "adam" if name == "fronts" else "madam"
+            assert found["optimizer"] == (optimizer or default)
         else:
             assert found["prune"] is not run.endswith(("-unpruned", "-plain"))
         if not smoke:
-            epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "normalize": 10}
-            assert found["epochs"] == epochs[name]
+            epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "published": 30}
+            short = "normalize" in name
+            assert found["epochs"] == (10 if short else epochs[name.split("-")[-1]])
 
 
-@pytest.mark.parametrize("name", [name for name in PARTS if name != "fronts"])
+@pytest.mark.parametrize("name", [name for name in PARTS if "fronts" not in name])
 def test_the_page_distinguishes_the_runs_of_a_part(name):
     descriptions = {
         Result(run, Path(run), options_of(name, run, Options("all")), {}).description
@@ -204,7 +208,7 @@ def test_a_signal_stops_the_run_and_the_command_resumes(number, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist", "cifar", "normalize"])
+@pytest.mark.parametrize("name", ["mnist", "cifar", "normalize", "published"])
 def test_every_run_trains(name, tmp_path):
     """With small networks instead of LeNet-5 and VGG."""
     part = PARTS[name]
