@@ -33,11 +33,15 @@ def inner_products(leaves: Sequence[jax.Array], m: int) -> jax.Array:
     if not leaves:
         return gram
     largest = jnp.max(jnp.diagonal(gram))
-    return lax.cond(
-        (largest >= 1e-24) & (largest <= 1e24),
-        lambda: gram,
-        lambda: _sum_of_products(_scaled(leaves), m, dtype),
-    )
+    usual = (largest >= 1e-24) & (largest <= 1e24)
+
+    def of_scaled():
+        return _sum_of_products(_scaled(leaves), m, dtype)
+
+    if any(axis for leaf in leaves for axis in jax.typeof(leaf).sharding.spec):
+        # Under jax.vmap, a cond selects among its operands, which have to be alike.
+        return jnp.where(usual, gram, of_scaled())
+    return lax.cond(usual, lambda: gram, of_scaled)
 
 
 def combination(weights: jax.Array, leaf: jax.Array) -> jax.Array:

@@ -136,5 +136,22 @@ def pruning():
     )
 
 
+def many_networks():
+    """smgd over an axis of networks (`jax.vmap`) whose parameters are divided."""
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    scales = jnp.array([1.0, 1e-20, 1e20])[:, None, None, None]
+    for m in (2, 5):
+        optimizer = bopt.smgd(num_objectives=m)
+        jac = scales * jax.random.normal(jax.random.key(m), (3, m, 8, 4))
+        params = jnp.ones((3, 8, 4))
+        update = jax.vmap(optimizer.update)
+        expected = update(jac, jax.vmap(optimizer.init)(params), params)
+        divided = put(params, mesh, None, "data")
+        jac = put(jac, mesh, None, None, "data")
+        found = jax.jit(update)(jac, jax.vmap(optimizer.init)(divided), divided)
+        for own in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+            np.testing.assert_allclose(*own, rtol=1e-4)
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]]()
