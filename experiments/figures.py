@@ -1,10 +1,12 @@
 """Draw runs and Pareto fronts from their run directories, without training.
 
-    python -m experiments.figures RUN_DIR [RUN_DIR ...] [--out DIR]
+    python -m experiments.figures RUN_DIR [RUN_DIR ...] [--out DIR] [--published]
 
-A run gives four figures over its epochs: accuracy, loss, the weight of the second
-objective, and the dense weights left. Several runs are drawn over each other. A Pareto
-front on its own also gives its points and the levels of its search.
+A run gives figures over its epochs: accuracy, loss, the weight of the second objective,
+the dense weights left and, where it is recorded, the Pareto stationarity. Several runs
+are drawn over each other, on test data; two more figures show their training and
+validation, and the weights left in each dense layer. A Pareto front on its own also
+gives its points and the levels of its search.
 """
 
 if __name__ == "__main__":
@@ -26,6 +28,7 @@ from bopt.fronts import Front, Point
 from experiments.config import parse
 from experiments.errors import RunDirectoryError
 from experiments.plots.axes import save
+from experiments.plots.comparisons import comparisons
 from experiments.plots.curves import curves
 from experiments.plots.front import front_figure, levels_figure
 from experiments.runs import schema
@@ -40,6 +43,11 @@ from experiments.runs.reading import (
     read_summary,
 )
 
+# Reference lines in the figures of the code of arXiv 2008.13590 for LeNet-5 on MNIST:
+# test accuracy (%), weight of the l1 norm, weights left in each dense layer.
+_REFERENCES = {"accuracy": 98.9, "weight": 3e-4} | {
+    f"Dense_{number}": left for number, left in enumerate((2107, 300, 170))
+}
 _MODELS = {"lenet5": "LeNet-5", "vgg": "VGG"}
 # Column of published networks -> largest value, and the end of the message.
 _COMPARED = {
@@ -48,12 +56,18 @@ _COMPARED = {
 }
 
 
-def draw(paths: Sequence[str | Path], out: str | Path | None = None) -> list[Path]:
+def draw(
+    paths: Sequence[str | Path],
+    out: str | Path | None = None,
+    *,
+    published: bool = False,
+) -> list[Path]:
     """Draw one run, several runs for comparison, or one Pareto front, as PNG files.
 
     The folder `out` is by default figures/ in the run directory, for several figures/
     here. Among several, a Pareto front stands for its knee, trained in full. Nothing is
-    written unless everything can be read.
+    written unless everything can be read. `published` adds the reference lines of the
+    figures of the code of arXiv 2008.13590, in or near the axes.
     """
     if not paths:
         raise RunDirectoryError(
@@ -68,19 +82,26 @@ def draw(paths: Sequence[str | Path], out: str | Path | None = None) -> list[Pat
             "metrics.jsonl. Expected a front whose knee is trained in full. Draw it "
             "alone, or resume it."
         )
+    if published and untrained:
+        raise _no_references(untrained[0])
     drawn = front_figures(fronts[0]) if fronts and len(paths) == 1 else {}
     if not untrained:
-        drawn |= run_figures(paths)
+        drawn |= run_figures(paths, published=published)
     root, folder = Path(out or "."), "" if out else "figures/"
     if out is None and len(paths) == 1:
         root = Path(paths[0])
     return [save(x, root, f"{folder}{name}.png") for name, x in drawn.items()]
 
 
-def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
+def run_figures(
+    paths: Sequence[str | Path], *, published: bool = False
+) -> dict[str, Figure]:
     """Name of a file -> figure of the curves of one run, or of several."""
     subject, titles, named = "", [], []
     for run in map(read, paths):
+        subjects = run.config["experiment"], run.config["dataset_found"]
+        if published and subjects != ("mnist_lenet", "mnist"):
+            raise _no_references(run.path)
         subject = optimizer = run.config["optimizer"]
         if seeds := run.summary.get("seeds"):
             subject += f", {len(seeds)} seeds"
@@ -88,9 +109,20 @@ def run_figures(paths: Sequence[str | Path]) -> dict[str, Figure]:
         label = subject if name == optimizer else f"{name} ({subject})"
         named.append((label, run.metrics))
         titles.append(run.config["dataset_title"])
-    if len(named) > 1:
-        subject = f"{len(named)} runs"
-    return curves(named, f"{subject} on {' / '.join(dict.fromkeys(titles))}")
+    references = _REFERENCES if published else None
+    if len(named) == 1:
+        return curves(named, f"{subject} on {titles[0]}", references)
+    subject = f"{len(named)} runs on {' / '.join(dict.fromkeys(titles))}"
+    own = curves(named, subject, references)
+    return own | comparisons(named, subject, references)
+
+
+def _no_references(path: Path) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path} has no published reference lines: they are those of LeNet-5 on MNIST. "
+        "Expected runs of python -m experiments.mnist_lenet on MNIST. Leave "
+        "--published out."
+    )
 
 
 def front_figures(path: Path) -> dict[str, Figure]:
@@ -173,6 +205,8 @@ class Options:
         None
     )
     """Folder for the PNG files (default: RUN_DIR/figures; for several, figures)."""
+    published: bool = False
+    """Add the reference lines of the figures of the paper's code: LeNet-5 on MNIST."""
 
 
 def main() -> int:
@@ -180,7 +214,7 @@ def main() -> int:
 
     def body() -> None:
         options = parse(Options, "figures")
-        for file in draw(options.run_dirs, options.out):
+        for file in draw(options.run_dirs, options.out, published=options.published):
             print(file)
 
     return exit_code(body)

@@ -106,22 +106,29 @@ def set_limits(
     is logarithmic in the error instead, if that spans more than a decade.
     """
     for name, values in zip("xy", points.T, strict=True):
-        values = values[np.isfinite(values)]
-        if not len(values):
-            continue
-        low, high = values.min(), values.max()
-        start = values[values > 0].min(initial=np.inf)
-        always, percent = log_x and name == "x", accuracy and name == "y"
-        if percent and 100 - low > 10 * max(100 - high, 1):
-            _error_axis(axes, low, high)
-        elif not percent and high > (0 if always else 10 * start):
-            _log_axis(axes, name, start, high, bool(low <= 0), few_ticks)
-        else:
-            margin = 0.07 * (high - low) or 0.005 * abs(high)
-            limits = (low - margin, high + margin) if low or high else (-0.05, 1)
-            axes.set(**{f"{name}lim": limits})
-            if few_ticks:
-                getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(4))
+        fit_axis(axes, name, values, log_x=log_x, accuracy=accuracy, few=few_ticks)
+
+
+def fit_axis(
+    axes: Axes, name: str, values: np.ndarray, *, log_x=False, accuracy=False, few=False
+) -> None:
+    """Fit the x or y axis to values, as `set_limits` both."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    start = values[values > 0].min(initial=np.inf)
+    always, percent = log_x and name == "x", accuracy and name == "y"
+    if percent and needs_error_axis(low, high):
+        error_axis(axes, low, high)
+    elif not percent and high > (0 if always else 10 * start):
+        _log_axis(axes, name, start, high, bool(low <= 0), few)
+    else:
+        margin = 0.07 * (high - low) or 0.005 * abs(high)
+        limits = (low - margin, high + margin) if low or high else (-0.05, 1)
+        axes.set(**{f"{name}lim": limits})
+        if few:
+            getattr(axes, f"{name}axis").set_major_locator(MaxNLocator(4))
 
 
 def _log_axis(
@@ -156,7 +163,12 @@ def log_ticks(
     axis.set_minor_formatter(NullFormatter())
 
 
-def _error_axis(axes: Axes, low: float, high: float) -> None:
+def needs_error_axis(low: float, high: float) -> bool:
+    """Return whether the errors of accuracies in percent span more than a decade."""
+    return 100 - low > 10 * max(100 - high, 1)
+
+
+def error_axis(axes: Axes, low: float, high: float, *, few: bool = False) -> None:
     """Accuracies in percent, logarithmic in the error plus 0.1."""
 
     def forward(value):
@@ -169,7 +181,8 @@ def _error_axis(axes: Axes, low: float, high: float) -> None:
     bottom, top = forward(low), forward(high)
     margin = 0.05 * (top - bottom)
     axes.set_ylim(inverse(bottom - margin), inverse(min(top + margin, forward(100.05))))
-    axes.yaxis.set_major_locator(FixedLocator(_ACCURACIES))
+    ticks = [tick for tick in _ACCURACIES if not few or tick != 20]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
 
 

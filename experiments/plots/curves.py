@@ -1,49 +1,47 @@
-"""Curves of runs over the epochs: accuracy, loss, weight of objective 1, sparsity."""
-
-from collections.abc import Mapping, Sequence
-from typing import Any
+"""Curves of runs over the epochs: accuracy, loss, weight, sparsity, stationarity."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from experiments.plots.axes import (
-    COLORS,
-    DASHES,
-    DENSE_LEFT,
-    MARKERS,
-    log_ticks,
-    shown,
-    tidy,
+from experiments.plots.axes import COLORS, DENSE_LEFT, fit_axis, log_ticks, shown
+from experiments.plots.lines import (
+    References,
+    Rows,
+    Runs,
+    draw_line,
+    draw_reference,
+    fit_accuracies,
+    fit_counts,
+    over_epochs,
+    series,
 )
-
-Rows = list[dict[str, Any]]  # of metrics.jsonl
-Points = Mapping[int, float]  # by epoch
-Runs = Sequence[tuple[str, Rows]]
 
 _SPLITS = {"Training": "train", "Validation": "validation", "Test": "test"}
 _LAYERS = {"conv": "convolutional layers", "dense": "dense layers"}
 
 
-def curves(runs: Runs, subject: str) -> dict[str, Figure]:
+def curves(
+    runs: Runs, subject: str, references: References | None = None
+) -> dict[str, Figure]:
     """Draw figures of labels and rows: one run, or several runs for comparison.
 
     One run shows its splits and layers, several show their test results and totals.
     Rows that are means over seeds get a band of one standard deviation on each side.
-    Titles end with the subject.
+    Titles end with the subject. The stationarity is drawn where a row has it.
     """
     panels = dict(accuracy=_accuracy, loss=_loss, weight=_weight, nonzeros=_nonzeros)
+    if any(series(rows, "stationarity") for _, rows in runs):
+        panels |= {"stationarity": _stationarity}
     figures = {}
     for name, panel in panels.items():
         figures[name] = Figure(figsize=(6.4, 4.2), layout="constrained")
         axes = figures[name].subplots()
-        axes.set_title(f"{panel(axes, runs)}: {shown(subject)}", fontsize=11)
-        if axes.get_yscale() == "log" and name != "weight":
+        title = panel(axes, runs, references or {})
+        axes.set_title(f"{title}: {shown(subject)}", fontsize=11)
+        if axes.get_yscale() == "log" and name not in ("weight", "stationarity"):
             log_ticks(axes.yaxis, *axes.get_ylim())
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        tidy(axes)
+        over_epochs(axes)
         if len(runs) > 4:  # inside, the legend would hide some of them
             below = {"loc": "outside lower center", "ncols": 2, "frameon": False}
             figures[name].legend(fontsize=9, **below)
@@ -53,18 +51,15 @@ def curves(runs: Runs, subject: str) -> dict[str, Figure]:
     return figures
 
 
-def _accuracy(axes: Axes, runs: Runs) -> str:
+def _accuracy(axes: Axes, runs: Runs, references: References) -> str:
     title = _metric(axes, runs, "Accuracy", "%", 100)
-    epochs, values = np.concatenate([line.get_xydata() for line in axes.lines]).T
-    # The first epoch is at chance: limits that included it would hide the others.
-    if epochs.any():
-        low = values[epochs > 0].min()
-        margin = 0.05 * (100 - low)
-        axes.set_ylim(low - margin - 0.01, 100 + margin)
+    fit_accuracies(axes)
+    draw_reference(axes, references.get("accuracy"))
     return title
 
 
-def _loss(axes: Axes, runs: Runs) -> str:
+def _loss(axes: Axes, runs: Runs, references: References) -> str:
+    del references
     title = _metric(axes, runs, "Cross entropy", "nats")
     axes.set_yscale("log")
     return title
@@ -79,21 +74,30 @@ def _metric(axes: Axes, runs: Runs, title: str, unit: str, factor: int = 1) -> s
         lines = [(label, "test", rows) for label, rows in runs]
         title = f"Test {title.lower()}"
     for number, (label, split, rows) in enumerate(lines):
-        key = f"{split}_{metric}"
-        rows = [row for row in rows if row[key] is not None]
-        points = {row["epoch"]: factor * row[key] for row in rows}
-        _line(axes, number, points, label)
-        deviations = [row.get("deviation", {}).get(key) or 0.0 for row in rows]
-        if any(deviations):
-            around = np.outer((-factor, factor), deviations)
-            band = np.array(list(points.values())) + around
-            color = COLORS[number % len(COLORS)]
-            axes.fill_between(list(points), *band, color=color, alpha=0.2, lw=0)
+        _with_band(axes, number, rows, f"{split}_{metric}", label, factor)
     axes.set_ylabel(f"{title} ({unit})")
     return title
 
 
-def _weight(axes: Axes, runs: Runs) -> str:
+def _with_band(
+    axes: Axes, number: int, rows: Rows, key: str, label: str | None, factor: int = 1
+) -> np.ndarray:
+    """Draw a key of the rows, and its deviation over the seeds around it.
+
+    Return the values and the edges of the band.
+    """
+    points = series(rows, key, factor)
+    draw_line(axes, number, points, label)
+    own = {row["epoch"]: row.get("deviation", {}).get(key) or 0.0 for row in rows}
+    deviations = [own[epoch] for epoch in points]
+    band = np.array(list(points.values())) + np.outer((-factor, factor), deviations)
+    if any(deviations):
+        color = COLORS[number % len(COLORS)]
+        axes.fill_between(list(points), *band, color=color, alpha=0.2, lw=0)
+    return np.concatenate([list(points.values()), *band])
+
+
+def _weight(axes: Axes, runs: Runs, references: References) -> str:
     several, drawn = len(runs) > 1, []
     for number, (name, rows) in enumerate(runs):
         for index, (group, shares) in enumerate(_shares(rows).items()):
@@ -103,10 +107,11 @@ def _weight(axes: Axes, runs: Runs) -> str:
                 label = label.capitalize()
             # Each run of a comparison keeps its colour of the other figures.
             color = number if several else index
-            _line(axes, number + 3 * index, shares, label, color)
+            draw_line(axes, number + 3 * index, shares, label, color=color)
             drawn += shares.values()
     if any(drawn) or not drawn:  # zeros alone, with --l1 0, have no logarithm
         axes.set_yscale("log", nonpositive="mask")
+        draw_reference(axes, references.get("weight"))
     axes.set_ylabel("Weight of objective 1 (share of the sum)")
     return "Weight of objective 1"
 
@@ -123,7 +128,7 @@ def _shares(rows: Rows) -> dict[str, dict[int, float]]:
     return groups or {"": {}}
 
 
-def _nonzeros(axes: Axes, runs: Runs) -> str:
+def _nonzeros(axes: Axes, runs: Runs, references: References) -> str:
     # Convolutions count in all runs if any run prunes them.
     conv = any(row.get("conv_sparsity") for _, rows in runs for row in rows)
     for name, rows in runs:
@@ -137,25 +142,24 @@ def _nonzeros(axes: Axes, runs: Runs) -> str:
         if len(runs) > 1:
             lines = {name: {epoch: sum(own.values()) for epoch, own in layers.items()}}
         for label, left in lines.items():
-            _line(axes, len(axes.lines), left, label)
-    if any(0 in np.asarray(line.get_ydata()) for line in axes.lines):
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(bottom=0)
-    else:
-        axes.set_yscale("log")
+            draw_line(axes, len(axes.lines), left, label)
+    fit_counts(axes)
+    if len(runs) == 1:  # several runs show the sum of their layers
+        for name in runs[0][1][0]["nonzeros"] if runs[0][1] else ():
+            draw_reference(axes, references.get(name), name)
     axes.set_ylabel("Weights left (nonzero entries)" if conv else DENSE_LEFT)
     return "Weights left" if conv else "Dense weights left"
 
 
-def _line(axes: Axes, number: int, points: Points, label, color=None) -> None:
-    axes.plot(
-        list(points.keys()),
-        list(points.values()),
-        color=COLORS[(number if color is None else color) % len(COLORS)],
-        linestyle=DASHES[number % len(DASHES)],
-        marker=MARKERS[number % len(MARKERS)],
-        markersize=4,
-        markevery=max(1, len(points) // 10),
-        linewidth=1.6,
-        label=label and shown(label),
-    )
+def _stationarity(axes: Axes, runs: Runs, references: References) -> str:
+    del references
+    drawn = []
+    for number, (label, rows) in enumerate(runs):
+        if series(rows, "stationarity"):
+            label = label if len(runs) > 1 else None
+            drawn += [_with_band(axes, number, rows, "stationarity", label)]
+    lines = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])
+    values = np.concatenate(drawn)  # bands may end below 0, which is no value
+    fit_axis(axes, "y", np.concatenate([lines, values[values > 0]]))
+    axes.set_ylabel("Norm of the common direction\n(share of the gradients' norms)")
+    return "Pareto stationarity"

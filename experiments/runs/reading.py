@@ -210,7 +210,8 @@ def missing(path: Path, figures: bool) -> Iterator[str]:
     trained = not front or summary.get("final") is not None
     if front and len(read_front(path)) != summary.get("points"):
         yield "front.csv"
-    if trained and len(read_metrics(path)) != summary.get("epochs", math.nan) + 1:
+    metrics = read_metrics(path) if trained else []
+    if trained and len(metrics) != summary.get("epochs", math.nan) + 1:
         yield "metrics.jsonl"
     seeds = summary.get("seeds") if trained else None
     for seed in seeds or ():
@@ -219,6 +220,8 @@ def missing(path: Path, figures: bool) -> Iterator[str]:
     if trained and not seeds and not _whole(model):
         yield "model"
     names = FIGURES * trained + FRONT_FIGURES * front
+    if any(row.get("stationarity") is not None for row in metrics):
+        names += ("stationarity",)
     for name in names if figures else ():
         if not (path / "figures" / f"{name}.png").is_file():
             yield f"figures/{name}.png"

@@ -71,6 +71,9 @@ class Row(TypedDict):
     dense_sparsity: Number
     conv_sparsity: NotRequired[Number]  # null without convolutions
     total_sparsity: Number
+    # Norm of the common direction relative to the norms of the gradients, from 0
+    # (Pareto-stationary) to 1; null in epoch 0.
+    stationarity: NotRequired[Number]
     # Several seeds: sample standard deviation of every number, by key.
     deviation: NotRequired[dict[str, Number]]
 

@@ -12,6 +12,7 @@ from bopt.fronts import Front, Point
 from experiments.runs import schema
 
 CURVES = ["accuracy.png", "loss.png", "weight.png", "nonzeros.png"]
+COMPARED = [*CURVES, "train_validation.png", "layers.png"]
 FRONT = ["front.png", "levels.png"]
 LENET = {"Dense_0": 48_000, "Dense_1": 10_080, "Dense_2": 840}
 VGG = {f"Conv_{i}": 864 << min(2 * i, 7) for i in range(6)}

@@ -133,7 +133,7 @@ def test_output_and_figures(finished):
     assert re.search(rf"nonzeros, conv +{conv} of 192", out)
     assert "mrmsprop on handwritten digits (scikit-learn), 3 epochs" in out
     assert {path.name for path in run.path.iterdir()} == FILES | CHECKPOINTS
-    assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
+    assert {path.name for path in (run.path / "figures").iterdir()} >= FIGURES
 
 
 def test_auto_without_network_announces_the_digits(tfds_root, tmp_path, capsys):

@@ -6,7 +6,7 @@ import sys
 
 import matplotlib.pyplot as plt
 import pytest
-from drawing import CURVES, FRONT, filled, make_front, make_run, point, row
+from drawing import COMPARED, CURVES, FRONT, filled, make_front, make_run, point, row
 
 from bopt.fronts import Front
 from experiments import figures
@@ -59,6 +59,61 @@ def test_runs_are_compared_by_their_names(tmp_path, saved):
     assert [line.get_label() for line in axes.lines] == ["first (madam)", "adam"]
 
 
+def test_the_stationarity_is_drawn_where_it_is_recorded(tmp_path, saved):
+    old = make_run(tmp_path / "old", ROWS)
+    new = make_run(
+        tmp_path / "new", [r | {"stationarity": r["epoch"] and 0.1} for r in ROWS]
+    )
+    assert [x.name for x in figures.draw([new])] == [*CURVES, "stationarity.png"]
+    files = figures.draw([old, new], tmp_path)
+    assert [file.name for file in files] == [
+        *(*CURVES, "stationarity.png"),
+        *COMPARED[len(CURVES) :],
+    ]
+
+
+def test_published_reference_lines(tmp_path, saved, monkeypatch, capsys):
+    """Those of LeNet-5 on MNIST, where they fall into the axes, and only on request."""
+    known = {"experiment": "mnist_lenet", "dataset_found": "mnist"}
+    rows = [row(epoch) for epoch in range(15)]
+    paths = [make_run(tmp_path / name, rows, **known) for name in ("a", "b")]
+
+    def texts(axes) -> list[str]:
+        return [text.get_text() for text in axes.texts]
+
+    figures.draw(paths[:1])
+    assert not any(texts(figure.axes[0]) for figure in saved().values())
+    figures.draw(paths[:1], published=True)
+    found = {name: texts(figure.axes[0]) for name, figure in saved().items()}
+    assert found == {
+        "accuracy.png": ["98.9"],
+        "loss.png": [],
+        "weight.png": ["0.0003"],
+        "nonzeros.png": ["Dense_0: 2,107", "Dense_1: 300", "Dense_2: 170"],
+    }
+    monkeypatch.setattr(sys, "argv", ["figures", *map(str, paths), "--published"])
+    assert figures.main() == 0
+    capsys.readouterr()
+    assert texts(saved()["nonzeros.png"].axes[0]) == []  # totals
+    assert texts(saved()["layers.png"].axes[0]) == ["2,107"]
+
+
+@pytest.mark.parametrize(
+    "config", [{"dataset_found": "digits"}, {"experiment": "cifar_vgg"}]
+)
+def test_other_runs_have_no_published_reference_lines(config, tmp_path, saved):
+    known = {"experiment": "mnist_lenet", "dataset_found": "mnist"}
+    first = make_run(tmp_path / "first", ROWS, **known)
+    other = make_run(tmp_path / "other", ROWS, **known | config)
+    message = r"other has no published reference lines: .* Leave --published out\.$"
+    with pytest.raises(RunDirectoryError, match=message):
+        figures.draw([first, other], tmp_path, published=True)
+    front = make_front(tmp_path / "front", POINTS)
+    with pytest.raises(RunDirectoryError, match=r"front has no published reference"):
+        figures.draw([front], published=True)
+    assert saved() == {}
+
+
 def test_a_front_alone_and_its_final_training(tmp_path, saved):
     path = make_front(tmp_path / "run", POINTS, compare=f"{HEADER}0.98,700\n")
     assert [file.name for file in figures.draw([path], tmp_path)] == FRONT
@@ -89,7 +144,7 @@ def test_a_front_among_others_stands_for_its_knee(tmp_path, saved):
         figures.draw(paths, tmp_path)
     assert saved() == {}
     (paths[1] / "metrics.jsonl").write_text("")
-    assert [file.name for file in figures.draw(paths, tmp_path)] == CURVES
+    assert [file.name for file in figures.draw(paths, tmp_path)] == COMPARED
 
 
 @pytest.mark.parametrize(
@@ -145,7 +200,7 @@ def test_the_program_names_its_folder_and_mistakes(
     for words, folder in ((paths, "figures"), ([*paths, "--out", "both"], "both")):
         monkeypatch.setattr(sys, "argv", ["figures", *words])
         assert figures.main() == 0
-        assert capsys.readouterr().out.split() == [f"{folder}/{x}" for x in CURVES]
+        assert capsys.readouterr().out.split() == [f"{folder}/{x}" for x in COMPARED]
     monkeypatch.setattr(sys, "argv", ["figures", str(tmp_path)])
     assert figures.main() == 1
     assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds no run")

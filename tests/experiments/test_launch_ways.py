@@ -56,7 +56,7 @@ def test_no_epochs_at_all(tmp_path, capsys):
     assert run.summary["finished"] is True
     assert run.summary["steps_per_second"] is None
     assert "0 epochs" in capsys.readouterr().out
-    assert {file.name for file in (path / "figures").iterdir()} == FIGURES
+    assert {file.name for file in (path / "figures").iterdir()} >= FIGURES
 
 
 @pytest.mark.slow

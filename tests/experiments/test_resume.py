@@ -189,7 +189,7 @@ def test_resume_makes_what_is_missing(spoil, copied_run, wholes):
     assert not progress  # nothing is trained again
     assert read(copied_run).summary["finished"] is True
     assert results(copied_run) == wholes(small, "")
-    assert {file.name for file in (copied_run / "figures").iterdir()} == FIGURES
+    assert {file.name for file in (copied_run / "figures").iterdir()} >= FIGURES
 
 
 @pytest.mark.slow

@@ -110,6 +110,58 @@ def test_weights_are_shares_of_their_sum():
     assert places(line) == [[1, 0.25], [2, 0]]
 
 
+def stationary(*values):
+    """Rows of these stationarities from epoch 1 on."""
+    return [row(e, stationarity=value) for e, value in enumerate((None, *values))]
+
+
+def test_the_stationarity_is_drawn_where_a_row_has_it():
+    assert "stationarity" not in drawn(ROWS)
+    assert "stationarity" not in drawn(stationary(None, None))
+    axes = drawn(stationary(0.5, None, 0.3))["stationarity"]
+    assert axes.get_title() == "Pareto stationarity: adam on MNIST"
+    assert axes.get_ylabel().startswith("Norm of the common direction")
+    assert [places(line) for line in axes.lines] == [[[1, 0.5], [3, 0.3]]]
+    assert labels(axes) == [] and axes.get_yscale() == "linear"
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"),
+    [
+        ((0.5, 0.1), "linear"),
+        ((0.5, 0.01), "log"),
+        ((0.5, 0.01, 0.0), "symlog"),
+        ((0.0, 0.0), "linear"),
+    ],
+)
+def test_small_stationarities_and_zeros_are_visible(values, scale):
+    axes = drawn(stationary(*values))["stationarity"]
+    bottom, top = axes.get_ylim()
+    assert axes.get_yscale() == scale
+    assert bottom < min(values) and max(values) < top
+
+
+def test_stationarities_are_compared_in_the_colours_of_the_runs():
+    """Runs without them are left out; deviations have bands."""
+    rows = [r | {"deviation": {"stationarity": 0.05}} for r in stationary(0.5, 0.3)]
+    axes = drawn(("old", ROWS), ("a", stationary(0.2)), ("b", rows))
+    panel, others = axes["stationarity"], axes["accuracy"].lines[1:]
+    assert labels(panel) == ["a", "b"]
+    for line, other in zip(panel.lines, others, strict=True):
+        assert line.get_color() == other.get_color()
+    assert len(panel.collections) == 1
+    assert panel.get_ylim()[1] > 0.55
+
+
+def test_a_run_far_less_accurate_leaves_the_others_apart():
+    bad = [row(epoch, test_accuracy=0.1) for epoch in range(3)]
+    good = [row(epoch, test_accuracy=0.99) for epoch in range(3)]
+    axes = drawn(("bad", bad), ("good", good))["accuracy"]
+    assert axes.get_yscale() == "function"
+    bottom, top = axes.get_ylim()
+    assert bottom < 10 and top > 99
+
+
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_unfinished_runs(epochs):
     """Runs that were stopped while compiling, before and after epoch 1."""

@@ -32,6 +32,7 @@ def change(run, name, **values):
         ("metrics.jsonl", {"l1": []}, "l1 is []; expected float | None"),
         ("metrics.jsonl", {"objectives": [1.0]}, "objectives is [1.0]; expected 2 num"),
         ("metrics.jsonl", {"weights": {"a": [1]}}, "weights is [1]; expected 2 num"),
+        ("metrics.jsonl", {"stationarity": "0"}, "stationarity is '0'; expected float"),
         ("metrics.jsonl", {"epoch": 7}, "epoch is 7; expected 2"),
         (
             "metrics.jsonl",
@@ -130,7 +131,7 @@ def test_texts_are_drawn_as_texts(copied_run, tmp_path):
     drawn = figures.run_figures([copied_run])["accuracy"]
     shown = drawn.axes[0].get_title()
     assert "\x1b" not in shown and r"\$\frac{\$" in shown and len(shown) < 200
-    assert len(figures.draw([copied_run], tmp_path)) == 4
+    assert len(figures.draw([copied_run], tmp_path)) >= 4
 
 
 @pytest.mark.slow
@@ -143,6 +144,10 @@ def test_what_a_finished_run_lacks(copied_run):
     (copied_run / "figures" / "loss.png").unlink()
     assert [*reading.missing(copied_run, True)] == ["figures/loss.png"]
     assert [*reading.missing(copied_run, False)] == []
+    change(copied_run, "metrics.jsonl", stationarity=0.1)
+    (copied_run / "figures" / "stationarity.png").unlink(missing_ok=True)
+    missing = [*reading.missing(copied_run, True)]
+    assert missing == ["figures/loss.png", "figures/stationarity.png"]
     (copied_run / "model" / "_METADATA").write_text("")
     change(copied_run, "summary.json", epochs=5)
     assert [*reading.missing(copied_run, False)] == ["metrics.jsonl", "model"]
