@@ -3,7 +3,8 @@
     python -m experiments.report DIR
 
 DIR is the folder that `experiments.reproduce` wrote, or any folder of run directories.
-Nothing is trained. The optional DIR/notes.md becomes a section of the page.
+Nothing is trained. The optional DIR/notes.md becomes a section of the page, and the
+networks of the optional DIR/published.csv are compared with those of the runs.
 """
 
 if __name__ == "__main__":
@@ -79,10 +80,13 @@ def read_results(folder: Path) -> Iterator[Result]:
 def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     """Write RESULTS.md and figures/ into a folder of run directories at any depth.
 
-    `compare` is a file of published networks (see `figures.read_compared`), which the
-    figures of LeNet-5 on MNIST show.
+    `compare` is a file of published networks (see `figures.read_compared`), by default
+    published.csv in the folder, if it exists. The figures and the table of fronts of
+    LeNet-5 on MNIST show them.
     """
     folder = Path(folder)
+    if compare is None and (folder / "published.csv").is_file():
+        compare = folder / "published.csv"
     published = figures.read_compared(compare) if compare else Front()
     runs = list(read_results(folder))
     sections = _sections(runs)
@@ -94,7 +98,7 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
     drawn = {x: _draw(x, sections, published, folder) for x in sections}
     file = folder / "RESULTS.md"
     try:
-        lines = page(runs, folder, drawn)
+        lines = page(runs, folder, drawn, published)
         if compare:
             lines += _published(published, Path(compare))
         files.write(folder, file.name, "\n".join(lines) + "\n")
@@ -107,12 +111,16 @@ def report(folder: str | Path, compare: str | Path | None = None) -> Path:
 
 
 def page(
-    runs: Sequence[Result], folder: Path, pictures: Mapping[str, list[Path]]
+    runs: Sequence[Result],
+    folder: Path,
+    pictures: Mapping[str, list[Path]],
+    published: Front,
 ) -> list[str]:
     """Write the lines of the page: a section of tables for each group of runs."""
     lines: list[str] = [*_INTRODUCTION.splitlines()]
     for heading, own in _sections(runs).items():
-        tables = front_tables(own) if own[0].front else training_tables(own)
+        others = published if _lenet_on_mnist(own[0]) else Front()
+        tables = front_tables(own, others) if own[0].front else training_tables(own)
         lines += ["", f"## {heading}", "", *_provenance(own), *tables, ""]
         for file in pictures.get(heading, ()):
             link = file.relative_to(folder).as_posix()
@@ -159,13 +167,18 @@ def _draw(
         alone = [x.path for x in own if x.name in plain]
         if alone and first.config["epochs"] > 2:
             more = figures.run_figures(alone)
-    mnist = (first.network, first.config["dataset_found"]) == ("LeNet-5", "mnist")
-    figure = tradeoff(ends, lines, published if mnist else Front(), heading)
+    others = published if _lenet_on_mnist(first) else Front()
+    figure = tradeoff(ends, lines, others, heading)
     into = "figures/" + re.sub(r"\W+", "-", heading.lower())[:_LONGEST]
     named = {"tradeoff": figure} | more
     return [
         save(figure, folder, f"{into}/{name}.png") for name, figure in named.items()
     ]
+
+
+def _lenet_on_mnist(run: Result) -> bool:
+    """Return whether published networks can be compared with a run."""
+    return (run.network, run.config["dataset_found"]) == ("LeNet-5", "mnist")
 
 
 def _provenance(own: Sequence[Result]) -> list[str]:
@@ -247,7 +260,8 @@ class Options:
     compare: Annotated[
         str | None, tyro.conf.arg(metavar="FILE", help_behavior_hint="")
     ] = None
-    """CSV file of published networks, with test_accuracy (0 to 1) and nonzero_dense."""
+    """CSV file of published networks, with test_accuracy (0 to 1) and nonzero_dense
+    (default DIR/published.csv, if it exists)."""
 
 
 def main(words: Sequence[str] | None = None) -> int:

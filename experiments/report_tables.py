@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from bopt.fronts import Front
 from experiments.config import MULTI_GRADIENT
+from experiments.runs.reading import read_front
 
 _UNKNOWN = "-"
 # Heading -> key of the summary, factor, digits.
@@ -38,9 +42,14 @@ The hypervolume is that of all trainings and seeds in test error and share of de
 weights left, as a share of the box up to the reference point ({error:g}, {share:g}).
 The knee is selected by the {knee} criterion and trained again for the full number of
 epochs with one seed. Continuation is a warm-started l1 path with far fewer epochs: each
-network starts from its neighbour. With madam and mrmsprop the weights are those of
-their directions, as in the paper's own fronts. Each search ran once, so this table does
-not show which is better."""
+network starts from its neighbour. With madam and mrmsprop, fixed weights combine their
+directions. Each search ran once, so this table does not show which is better."""
+_MATCHED = "Published matched (%)"
+_TOLERANCE = 0.003  # of the test accuracy
+_PUBLISHED = """\
+Published matched is the share of the published networks for which a front has a network
+with at most as many dense weights left that is at most {tolerance:g} percentage points
+less accurate."""
 
 
 class Mean(NamedTuple):
@@ -180,11 +189,11 @@ def _compare(first: Result, second: Result) -> tuple[str, str, str]:
 
 
 def _against_others(own: Sequence[Result]) -> list[str]:
-    """Compare the method of the paper with every other training that prunes."""
+    """Compare multi-gradient training with every other training that prunes."""
     pruned = [run for run in own if run.config["prune"]]
-    paper = [run for run in pruned if run.config["optimizer"] in MULTI_GRADIENT]
-    others = [run for run in pruned if run not in paper]
-    rows = [[x.name, y.name, *_compare(x, y)] for x in paper for y in others]
+    multi = [run for run in pruned if run.config["optimizer"] in MULTI_GRADIENT]
+    others = [run for run in pruned if run not in multi]
+    rows = [[x.name, y.name, *_compare(x, y)] for x in multi for y in others]
     if not rows:
         return []
     lost, unknown = (
@@ -200,8 +209,49 @@ def _against_others(own: Sequence[Result]) -> list[str]:
     return [*_AGAINST_OTHERS.splitlines(), *table, "", " ".join(verdict)]
 
 
-def front_tables(own: Sequence[Result]) -> list[str]:
-    rows = []
+def hypervolume(front: Front, reference: Sequence[float], entries: float) -> float:
+    """Compute the hypervolume as the summary of a front has it.
+
+    It is that of test error and share of the `entries` dense weights left, as a share
+    of the box up to the reference point in these units.
+    """
+    error, share = reference
+    bounds = (1 - error, share * entries)
+    columns = ("test_accuracy", "nonzero_dense")
+    volume = front.hypervolume(bounds, columns, maximize=["test_accuracy"])
+    return volume / (error * share * entries)
+
+
+def matched(front: Front, published: Front, tolerance: float = _TOLERANCE) -> float:
+    """Return the share of the published networks that a front matches.
+
+    It matches a network if the best test accuracy of its points with at most as many
+    dense weights left is at most `tolerance` lower. Nothing is interpolated.
+
+    Example:
+      >>> from bopt.fronts import Front, Point
+      >>> def networks(*pairs):
+      ...     names = "test_accuracy", "nonzero_dense"
+      ...     return Front(Point(metrics=dict(zip(names, pair))) for pair in pairs)
+      >>> front = networks((0.98, 1000), (0.96, 500))
+      >>> published = networks((0.981, 1000), (0.97, 999), (0.95, 499), (0.9, 9000))
+      >>> matched(front, published)
+      0.5
+    """
+    names = ("test_accuracy", "nonzero_dense")
+    accuracy, left = (front.column(name) for name in names)
+    known = np.isfinite(accuracy)  # those of diverged trainings are not
+    accuracies, limits = (published.column(name) for name in names)
+    best = [
+        np.max(accuracy[known & (left <= limit)], initial=-np.inf) for limit in limits
+    ]
+    # The tables have four digits: rounding in the difference must not decide.
+    return float(np.mean(np.array(best) >= accuracies - tolerance - 1e-9))
+
+
+def front_tables(own: Sequence[Result], published: Front) -> list[str]:
+    """Return the table of fronts, compared with published networks if there are any."""
+    columns, rows = [*_FRONT_COLUMNS], []
     for x in own:
         found, final = x.summary, x.summary["final"] or {}
         accuracy, left = (final.get(k) for k in ("test_accuracy", "nonzero_dense"))
@@ -210,9 +260,21 @@ def front_tables(own: Sequence[Result]) -> list[str]:
         row += [_UNKNOWN if accuracy is None else f"{100 * accuracy:.2f}"]
         row += [_UNKNOWN if left is None else f"{left:,}"]
         rows.append([*row, f"{found['seconds_total']:,.0f}"])
-    error, share = own[0].summary["reference"]
-    text = _FRONTS.format(error=error, share=share, knee=own[0].summary["knee"])
-    return [*_table(_FRONT_COLUMNS, rows, 2), "", text.replace("\n", " ")]
+    reference = own[0].summary["reference"]
+    text = _FRONTS.format(
+        error=reference[0], share=reference[1], knee=own[0].summary["knee"]
+    )
+    if published:
+        text += "\n" + _PUBLISHED.format(tolerance=100 * _TOLERANCE)
+        columns.insert(5, _MATCHED)
+        for x, row in zip(own, rows, strict=True):
+            row.insert(5, f"{100 * matched(read_front(x.path), published):.0f}")
+        # A front without a final training does not state the number of weights.
+        sizes = {x.summary["entries_dense"] for x in own if x.summary["final"]}
+        volume = [f"{hypervolume(published, reference, n):.4f}" for n in sizes]
+        counts = [f"{len(published)}", _UNKNOWN, *(volume or [_UNKNOWN])]
+        rows.append(["published", _UNKNOWN, *counts, *[_UNKNOWN] * 4])
+    return [*_table(columns, rows, 2), "", text.replace("\n", " ")]
 
 
 def _table(

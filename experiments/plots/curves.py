@@ -18,6 +18,7 @@ from experiments.plots.lines import (
 )
 
 _SPLITS = {"Training": "train", "Validation": "validation", "Test": "test"}
+_ZERO = 1e-12  # a smaller stationarity is drawn as 0
 _LAYERS = {"conv": "convolutional layers", "dense": "dense layers"}
 
 
@@ -160,6 +161,7 @@ def _stationarity(axes: Axes, runs: Runs, references: References) -> str:
             drawn += [_with_band(axes, number, rows, "stationarity", label)]
     lines = np.concatenate([np.asarray(line.get_ydata()) for line in axes.lines])
     values = np.concatenate(drawn)  # bands may end below 0, which is no value
-    fit_axis(axes, "y", np.concatenate([lines, values[values > 0]]))
+    shares = np.clip(np.concatenate([lines, values[values > 0]]), 0, 1)
+    fit_axis(axes, "y", np.where(shares < _ZERO, 0, shares))
     axes.set_ylabel("Norm of the common direction\n(share of the gradients' norms)")
     return "Pareto stationarity"

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 import experiments
 from bopt.fronts import Front, Point
 from experiments.errors import RunDirectoryError
+from experiments.figures import read_compared
 from experiments.report import main, page, read_results, report
-from experiments.report_tables import Mean, difference
+from experiments.report_tables import Mean, difference, hypervolume, matched
 from experiments.runs import schema
+from experiments.runs.reading import read_front
 
 KEPT = Path(experiments.__file__).parent / "results"
-PUBLISHED = (
-    Path(__file__).parents[3] / "shared/reference/fig4b_accuracy_vs_nonzeros.csv"
-)
+PUBLISHED = KEPT / "published.csv"
 EPOCH = row(0, objectives=[1.0, 2.0], weights=[0.5, 0.5], nonzeros={"Dense_0": 9})
 
 
@@ -67,9 +67,10 @@ def run(
         (path / name).write_text(json.dumps(content) + "\n")
 
 
-def text(folder: Path) -> str:
+def text(folder: Path, published=()) -> str:
     """The page without its figures."""
-    return "\n".join(page(list(read_results(folder)), folder, {})) + "\n"
+    runs, others = list(read_results(folder)), Front(published)
+    return "\n".join(page(runs, folder, {}, others)) + "\n"
 
 
 def cells(page: str, *starts: str) -> list[str]:
@@ -90,7 +91,7 @@ OUTCOMES = {
 }
 
 
-def test_the_papers_method_against_others(tmp_path):
+def test_multi_gradient_training_against_others(tmp_path):
     """Two standard errors are 0.16 points, and 16 weights."""
     run(tmp_path / "madam", 0.98, 1000)
     for name, (accuracy, left, _) in OUTCOMES.items():
@@ -193,9 +194,10 @@ def test_nothing_to_report(tmp_path, capsys):
     assert capsys.readouterr().err.startswith(f"error: {tmp_path} holds no finished r")
 
 
-def front(path: Path, **summary) -> None:
+def front(path: Path, model="lenet5", dataset_found="mnist", **summary) -> None:
     """Write a run directory of a front."""
-    own = {"experiment": "pareto_front", "model": "lenet5", "search": "grid"}
+    own = {"experiment": "pareto_front", "model": model, "search": "grid"}
+    own |= {"dataset_found": dataset_found}
     run(path, 0.9, 100, epochs=10, seeds=1, config=own, **FRONT | summary)
     same = dict.fromkeys(schema.POINT_METRICS, 0) | {"level": 0}
     points = [
@@ -225,6 +227,63 @@ def test_fronts_have_a_table_of_their_own(tmp_path):
     assert cells(found, "adam") == ["adam", "20", "15", "0.4000", "-", "-", "600"]
     assert cells(found, "grid-madam")[3:6] == ["0.5000", "98.76", "1,234"]
     assert "reference point (0.03, 0.1). The knee is selected by the chord" in found
+    assert "published" not in found.lower()
+
+
+def networks(*pairs) -> Front:
+    names = "test_accuracy", "nonzero_dense"
+    return Front(Point(metrics=dict(zip(names, x, strict=True))) for x in pairs)
+
+
+OTHERS = networks((0.953, 100), (0.973, 301), (0.9731, 300), (0.9, 99))
+
+
+def test_fronts_beside_published_networks(tmp_path):
+    final = filled(schema.Final, {"test_accuracy": 0.9876, "nonzero_dense": 1_234})
+    front(tmp_path / "adam", final=final, entries_dense=5_000.0)
+    front(tmp_path / "grid")
+    found = text(tmp_path, OTHERS)
+    assert cells(found, "adam", "adam", "20", "15", "0.4000")[0] == "50"
+    assert cells(found, "grid", "grid", "20", "15", "0.4000")[0] == "50"
+    # The third alone, up to 10 % of the weights and an error of 0.03; the others are
+    # dominated, or beyond.
+    volume = (500 - 300) * (0.9731 - 0.97) / (500 * 0.03)
+    expected = ["-", "4", "-", f"{volume:.4f}", *["-"] * 4]
+    assert cells(found, "published") == expected
+    assert "that is at most 0.3 percentage points less accurate.\n" in found
+
+
+def test_published_networks_without_a_known_number_of_weights(tmp_path):
+    front(tmp_path / "grid")
+    assert cells(text(tmp_path, OTHERS), "published")[3] == "-"
+
+
+@pytest.mark.parametrize(
+    "config", [{"dataset_found": "digits"}, {"model": "vgg"}], ids=str
+)
+def test_published_networks_are_those_of_lenet_on_mnist(config, tmp_path):
+    front(tmp_path / "grid", **config)
+    assert "published" not in text(tmp_path, OTHERS).lower()
+
+
+OWN = [(0.97, 300), (0.95, 100), (math.nan, math.nan), (math.nan, 5)]
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ((0.973, 300), 1),  # 0.3 points better, at the same number of weights
+        ((0.9731, 300), 0),
+        ((0.96, 299), 0),  # what has more weights does not count,
+        ((0.953, 299), 1),  # and nothing is interpolated
+        ((0.5, 99), 0),
+        ((0.97, 58_920), 1),
+    ],
+)
+def test_a_front_matches_a_published_network(network, expected):
+    assert matched(networks(*OWN), networks(network)) == expected
+    assert matched(networks(*OWN), networks(network, network)) == expected
+    assert matched(Front(), networks(network)) == 0
 
 
 def test_published_networks_and_figures(tmp_path, capsys):
@@ -254,14 +313,38 @@ def test_published_networks_and_figures(tmp_path, capsys):
     assert written == expected
 
 
-# The kept page, except for the published networks, whose file a user may not have.
-LAST = "\n## Published networks"
+def test_published_networks_in_the_folder_are_found(tmp_path):
+    front(tmp_path / "grid")
+    path = tmp_path / "published.csv"
+    path.write_text("# First.\ntest_accuracy,nonzero_dense\n0.97,300\n")
+    assert report(tmp_path).read_text().endswith("\nSource: First.\n")
+    other = tmp_path / "other.csv"
+    other.write_text("test_accuracy,nonzero_dense\n0.98,300\n")
+    found = report(tmp_path, other).read_text()
+    assert cells(found, "grid", "grid", "20", "15", "0.4000")[0] == "0"
+    path.write_text("test_accuracy\n0.97\n")
+    with pytest.raises(RunDirectoryError, match=r"published\.csv: .* no column nonz"):
+        report(tmp_path)
+
+
+# The kept page
 
 
 def test_the_kept_page_has_the_tables_of_its_runs():
-    kept = (KEPT / "RESULTS.md").read_text().partition(LAST)[0]
+    kept = (KEPT / "RESULTS.md").read_text().partition("\n## Published networks")[0]
     lines = [line for line in kept.splitlines() if not line.startswith("!")]
-    assert text(KEPT).splitlines() == lines
+    assert text(KEPT, read_compared(PUBLISHED)).splitlines() == lines
+
+
+def test_the_hypervolumes_of_the_kept_page():
+    """Those of the fronts are in their summaries, too."""
+    published = read_compared(PUBLISHED)
+    assert hypervolume(published, (0.03, 0.1), 58_920) == pytest.approx(0.429, abs=5e-4)
+    assert matched(published, published, 0.0) == 1
+    for path in (KEPT / "fronts").iterdir():
+        summary = json.loads((path / "summary.json").read_text())
+        own = hypervolume(read_front(path), summary["reference"], 58_920)
+        assert own == pytest.approx(summary["hypervolume"])
 
 
 @pytest.mark.slow
@@ -271,9 +354,7 @@ def test_the_kept_page_is_the_output_of_the_command(tmp_path):
 
     shutil.copytree(KEPT, tmp_path / "results", ignore=shutil.ignore_patterns("*.png"))
     kept = (KEPT / "RESULTS.md").read_text()
-    there = PUBLISHED.is_file()
-    written = report(tmp_path / "results", PUBLISHED if there else None).read_text()
-    assert written == (kept if there else kept.partition(LAST)[0])
+    assert report(tmp_path / "results").read_text() == kept
     assert pictures(tmp_path / "results") == pictures(KEPT)
 
 
