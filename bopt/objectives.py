@@ -219,9 +219,10 @@ def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 1.0) -> ja
 
     `at_zero` matters when weights follow from norms. With 1, as `jax.grad` of
     `jax.numpy.abs`, the norm of the gradient is constant while entries are pruned. With
-    0, the paper's choice, it shortens, so the l1 norm gets more weight and prunes more:
-    right with ``weigh_by="gradients"`` of `bopt.madam`; with ``weigh_by="directions"``
-    (the default) nothing stops this before the network is dead.
+    0, as in the paper's code, it shortens, so the l1 norm gets more weight and prunes
+    more: right with ``weigh_by="gradients"`` of `bopt.madam`; with
+    ``weigh_by="directions"`` (the default) nothing stops this before the network is
+    dead.
 
     Args:
       params: a pytree of arrays.
@@ -261,7 +262,8 @@ def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 1.0) -> ja
 def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
     """Sum of squares of the selected leaves, without root or half, as in Keras.
 
-    Penalties can be added: the "l1 dense + l2 conv" of the paper's code is
+    Penalties can be added: the l1 norm of the dense kernels plus this sum of the
+    convolution kernels is
     ``lambda params, *_: bopt.l1(params, where=2) + bopt.l2(params, where=4)``.
 
     Args:

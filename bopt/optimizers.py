@@ -2,9 +2,9 @@
 
 Where Keras (the paper's code) and Optax differ, these follow Optax: Adam's epsilon is
 added after bias correction, AMSGrad takes the maximum of bias-corrected moments, and
-momentum (``chain(smgd(), optax.sgd(lr, 0.9))``, the paper's SMGD) keeps the learning
-rate outside its buffer. MRMSprop has its epsilon outside the root, as in Keras. Keras'
-forms are `scale_by_keras_adam` and ``chain(smgd(), optax.scale_by_learning_rate(lr),
+momentum, as in ``chain(smgd(), optax.sgd(lr, 0.9))``, keeps the learning rate outside
+its buffer. MRMSprop has its epsilon outside the root, as in Keras. Keras' forms are
+`scale_by_keras_adam` and ``chain(smgd(), optax.scale_by_learning_rate(lr),
 optax.trace(0.9))``.
 """
 

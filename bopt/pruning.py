@@ -86,7 +86,8 @@ def prune(
       >>> print(optax.tree.get(state, "PruneState").mask["kernel"])
       [[ True False]]
 
-    Source: "intra-training pruning" of arXiv 2008.13590.
+    Source: "intra-training pruning" of arXiv 2008.13590, whose code also prunes the
+    biases of the dense layers.
     """
     _check_at_least_0("prune", "threshold", threshold)
     regrow = regrow and not keep_zeros

@@ -17,7 +17,7 @@ PROGRAMS = {
     "cifar_vgg": "Train and prune a VGG-like network on CIFAR-10.",
     "pareto_front": "Trace a Pareto front by a series of trainings; train its knee.",
     "figures": "Draw runs from their directories, one alone or several compared.",
-    "reproduce": "Run everything that the paper reports, and baselines.",
+    "reproduce": "Run the trainings and the searches of the results page.",
     "report": "Make a page of results from run directories.",
     "benchmark": "Measure steps, networks, devices, checkpoints and inference.",
 }

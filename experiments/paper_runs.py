@@ -1,4 +1,4 @@
-"""The runs that reproduce the paper, its code and baselines: plain data.
+"""The runs of the results page, and default numbers of epochs: plain data.
 
 `experiments.reproduce` starts them, `experiments.report` makes a page of results.
 """
@@ -32,7 +32,8 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 _SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
 _OF_DIRECTIONS = ("grid", "bisection")  # the others need weights of objectives
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
-_PUBLISHED = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
+# The paper's choice of weights, and of the derivative of the l1 norm at 0.
+_GRADIENTS = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
 _WEIGHED = {
     "madam": "--optimizer madam",
     "madam-gradients": "--optimizer madam --weigh-by gradients",
@@ -48,9 +49,9 @@ PARTS = {
             **_optimizers("sgd", "adam", "smgd", "madam"),
             "cubic": f"{_TO_98} --sparsity-schedule cubic",
             "once": f"{_TO_98} --sparsity-schedule once",
-            "madam-gradients": _PUBLISHED,
+            "madam-gradients": _GRADIENTS,
             **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
-            "madam-gradients-unpruned": f"{_PUBLISHED} --no-prune",
+            "madam-gradients-unpruned": f"{_GRADIENTS} --no-prune",
             "adam-plain": "--optimizer adam --l1 0 --no-prune",
         },
     ),
@@ -62,7 +63,7 @@ PARTS = {
         {
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop"),
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
-            # Weights of least norm, rather than the paper's fixed ones.
+            # Weights of least norm, rather than the default's fixed ones.
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
         },
     ),
@@ -96,7 +97,7 @@ PARTS = {
         "--budget 4",
         {
             **{search: f"--search {search}" for search in _SEARCHES},
-            # The paper's own: fixed weights of madam's directions.
+            # Fixed weights of madam's directions.
             **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
         },
     ),

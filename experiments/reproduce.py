@@ -1,4 +1,4 @@
-"""Run the paper's experiments, its released code's, and baselines, in one folder.
+"""Run the trainings and the searches of the results page, in one folder.
 
     python -m experiments.reproduce --part mnist --out DIR
 
@@ -29,14 +29,15 @@ from experiments.runs.console import exit_code
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Run the paper's experiments, its released code's, and baselines.
+    """Run the trainings and the searches of the results page.
 
     Attributes:
       out: Folder; each run gets the run directory OUT/PART/NAME.
       part: mnist: LeNet-5 with four optimizers, pruned and not, and magnitude pruning;
-        cifar: VGG likewise; fronts: the searches of pareto_front, some also on madam's
-        directions; normalize: divisors of the gradients, in short trainings;
-        published, published-cifar, published-fronts: the released code's (--published).
+        cifar: VGG with four optimizers, pruned and not; fronts: the searches of
+        pareto_front, some also with fixed weights of madam's directions; normalize:
+        divisors of the gradients, in short trainings; published, published-cifar,
+        published-fronts: the paper's released code (--published).
       seeds: Number of seeds of each training, from 0 on.
       epochs: Number of epochs of each training except a front's last, if there is no
         time for all of them (default the experiment's own number).

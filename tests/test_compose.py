@@ -69,7 +69,7 @@ def test_what_follows_sees_an_ordinary_gradient():
 
 
 def test_partition_weighs_each_group_by_its_own_rows():
-    """The original's "split": l1 on dense layers, l2 on convolutions."""
+    """l1 on dense layers, l2 on convolutions."""
 
     def error(params, xi):  # pulls outwards, against the penalties
         return problems.loss(

@@ -246,7 +246,7 @@ def test_complex_parameters_are_refused():
         (lambda p: bopt.l1(p) + bopt.l2(p, where=4), 3.75 + 24 / 7),
     ],
 )
-def test_every_loss_of_the_original(penalty, expected):
+def test_penalties_and_their_sums(penalty, expected):
     np.testing.assert_allclose(penalty(PARAMS), expected, rtol=1e-6)
 
 

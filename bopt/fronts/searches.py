@@ -94,7 +94,7 @@ def bisection(
       starts: two weights (w0, w1), which are trained first and enclose all others.
       spacing: ``"geometric"``: halfway in log(w1 / w0), where weights below
         `smallest`, such as the 0 of (1, 0), count as `smallest`. ``"arithmetic"``:
-        halfway in w1, as in the paper, whose weights combine directions.
+        halfway in w1, as in the paper's code, whose weights combine directions.
       smallest: the smallest weight that is proposed, apart from the starts.
 
     Returns:
@@ -224,7 +224,8 @@ def stochastic_dichotomic(
       >>> 3e-5 < w1 < 0.1
       True
 
-    Source: arXiv 2008.13590, section 5.
+    Source: arXiv 2008.13590, section 5. The draws are this project's: the paper's code
+    draws w0 uniformly, up to 10 % below that of the neighbour.
     """
     first = _weights.two_starts("stochastic_dichotomic", starts)
     _weights.check_smallest("stochastic_dichotomic", smallest, first)

@@ -14,7 +14,7 @@ class FrontOptimizer(options.Optimizer):
     """Optimizer and learning rate."""
 
     #: adam, rmsprop and sgd minimize the weighted sum of the objectives; madam and
-    #: mrmsprop apply fixed weights to the objectives' own directions, as the original.
+    #: mrmsprop apply fixed weights to the objectives' own directions.
     optimizer: Literal["adam", "rmsprop", "sgd", "madam", "mrmsprop"] = "adam"
     #: Number of epochs of each training (default a third of the network's own
     #: number: 10 on MNIST).
@@ -33,13 +33,13 @@ class Search:
     )
     #: Maximum number of weights to train (default 20; 26 for the original list).
     budget: Annotated[int | None, DEPENDS] = None
-    #: List of a grid search: geometric, from SMALLEST to LARGEST, or the original's 26
-    #: weights (default original for madam and mrmsprop, geometric otherwise).
+    #: List of a grid search: geometric, from SMALLEST to LARGEST, or the 26 of the
+    #: paper's code (default original for madam and mrmsprop, geometric otherwise).
     grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None
     #: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG).
     smallest: Annotated[float | None, DEPENDS] = None
     #: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG). Dichotomic searches,
-    #: madam and mrmsprop end at the original's 0.1.
+    #: madam and mrmsprop end at 0.1, as in the paper's code.
     largest: Annotated[float | None, DEPENDS] = None
     #: Maximum number of times a search proposes further weights.
     levels: int = 15

@@ -63,8 +63,8 @@ class FrontObjectives:
 
     #: Kernels whose l1 norm is objective 1: dense, or dense and convolution.
     l1_where: Literal["dense", "all"] = "dense"
-    #: Derivative of the absolute value at 0, from -1 to 1: 0 as in the paper; 1 keeps
-    #: the norm of the l1 gradient constant while weights are pruned.
+    #: Derivative of the absolute value at 0, from -1 to 1: 0 as in the paper's code;
+    #: 1 keeps the norm of the l1 gradient constant while weights are pruned.
     l1_at_zero: float = 1.0
     #: Coefficient of the squared l2 norm of the convolution kernels in objective 0.
     conv_l2: float = 1e-4

@@ -58,7 +58,7 @@ class Row(TypedDict):
     learning_rate: Number  # of the last step; null in epoch 0, as `weights`
     objectives: Pair
     weights: Pair | dict[str, Pair] | None
-    stationarity: NotRequired[Number]  # of the epoch's mean gradients, see `bopt`
+    stationarity: NotRequired[Number]  # 0 to 1, of the epoch's mean gradients
     train_accuracy: Number
     train_cross_entropy: Number
     validation_accuracy: Number
@@ -71,9 +71,6 @@ class Row(TypedDict):
     dense_sparsity: Number
     conv_sparsity: NotRequired[Number]  # null without convolutions
     total_sparsity: Number
-    # Norm of the common direction relative to the norms of the gradients, from 0
-    # (Pareto-stationary) to 1; null in epoch 0.
-    stationarity: NotRequired[Number]
     # Several seeds: sample standard deviation of every number, by key.
     deviation: NotRequired[dict[str, Number]]
 

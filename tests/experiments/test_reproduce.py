@@ -1,4 +1,4 @@
-"""All runs of the paper: their options, their processes, and what is resumed."""
+"""All runs of `reproduce`: their options, their processes, and what is resumed."""
 
 import os
 import re
