@@ -1,4 +1,4 @@
-"""Runs in this process: files, output, options, refusals."""
+"""Runs in this process: files, output, programs. Refusals: test_launch_refusals."""
 
 import contextlib
 import importlib.util
@@ -20,12 +20,9 @@ from networks import Small
 from programs import small
 
 import bopt
-from experiments import data
 from experiments.__main__ import PROGRAMS
 from experiments.config import Config, flat
 from experiments.config.command_line import expanded
-from experiments.errors import ConfigError
-from experiments.launch import main
 from experiments.runs.directory import RunDirectory
 from experiments.runs.reading import read
 
@@ -205,6 +202,41 @@ def test_nothing_else_is_written(trained_run):
     assert {path.name for path in (run.path / "figures").iterdir()} >= FIGURES
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
+def test_everything_is_on_disk_in_order(tmp_path, monkeypatch):
+    """File, rename, folder: a power cut loses nothing that was said to be done."""
+    path, events = tmp_path / "run", []
+
+    def watch(name, places):
+        function = getattr(os, name)
+
+        def watched(*args, **kwargs):
+            own = [str(place) for place in places(*args)]
+            function(*args, **kwargs)
+            if own[-1].startswith(str(path)):
+                events.append((threading.get_ident(), name, *own))
+
+        monkeypatch.setattr(os, name, watched)
+
+    watch("fsync", lambda number: [os.readlink(f"/proc/self/fd/{number}")])
+    watch("replace", lambda old, new: [old, new])
+    watch("rename", lambda old, new: [old, new])
+    assert small(f"--dataset digits {WORDS} --out {path}") == 0
+    moved = {Path(event[3]).name for event in events if event[1] != "fsync"}
+    assert moved >= {"config.json", "metrics.jsonl", "summary.json", "loss.png"}
+    assert moved >= {"model", "0", "5", "10"}  # Orbax's folders, in other threads
+    own = [event[1:] for event in events if event[0] == threading.get_ident()]
+    for n, (name, *places) in enumerate(own):
+        if name == "replace":
+            around = ("fsync", places[0]), ("fsync", os.path.dirname(places[1]))
+            assert (own[n - 1], own[n + 1]) == around
+    for n, (_, name, *places) in enumerate(events):
+        if name == "rename":
+            folder = os.path.dirname(places[1]).replace(".orbax-checkpoint-tmp", "")
+            assert folder in {event[2] for event in events[n:] if event[1] == "fsync"}
+    assert own[-2][2] == str(path / "summary.json")  # the last write
+
+
 # Output
 
 
@@ -237,6 +269,28 @@ def test_without_a_terminal_one_line_per_epoch_and_the_table(finished):
         assert re.search(rf"{re.escape(label)} +{re.escape(value)}", table), label
     assert lines[-1] == f"Written to {run.path}"
     assert "\x1b" not in out
+
+
+def test_auto_without_network_announces_the_digits(
+    tfds_root, tmp_path, monkeypatch, capsys
+):
+    """Cause: the folder's name was taken for markup, and its end raised an error."""
+    monkeypatch.chdir(tmp_path)
+    words = f"{WORDS} --no-figures --data-dir [/b]:x:"
+    assert small(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
+        "NOT MNIST! Training on scikit-learn's handwritten digits, because MNIST "
+    )
+    assert "[/b]:x:" in lines[0]
+    assert re.fullmatch(r"Written to runs/small-\d{8}-\d{6}", lines[-1])
+    run = read(lines[-1].removeprefix("Written to "))
+    for source in (run.config["data_source"], run.summary["data_source"]):
+        assert source in lines[0]
+        assert "because MNIST " in source
+    assert run.config["dataset"] == "auto"
+    assert run.config["dataset_found"] == run.summary["dataset"] == "digits"
+    assert run.config["dataset_title"] == "handwritten digits (scikit-learn)"
 
 
 def test_compiled_once_per_run(logged):
@@ -277,153 +331,8 @@ def test_the_version(name, monkeypatch, capsys):
     assert capsys.readouterr().out == f"bopt {bopt.__version__}\n"
 
 
-# Refusals
-
-
-def test_a_second_run_in_the_same_folder_is_refused(finished, capsys):
-    path = finished[0].path
-    before = (path / "config.json").read_bytes()
-    assert small(f"--dataset digits {WORDS} --out {path}") == 1
-    assert "already holds a run" in capsys.readouterr().err
-    assert (path / "config.json").read_bytes() == before
-
-
-def test_auto_without_network_announces_the_digits(
-    tfds_root, tmp_path, monkeypatch, capsys
-):
-    """Cause: the folder's name was taken for markup, and its end raised an error."""
-    monkeypatch.chdir(tmp_path)
-    words = f"{WORDS} --no-figures --data-dir [/b]:x:"
-    assert small(words) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(
-        "NOT MNIST! Training on scikit-learn's handwritten digits, because MNIST "
-    )
-    assert "[/b]:x:" in lines[0]
-    assert re.fullmatch(r"Written to runs/small-\d{8}-\d{6}", lines[-1])
-    run = read(lines[-1].removeprefix("Written to "))
-    for source in (run.config["data_source"], run.summary["data_source"]):
-        assert source in lines[0]
-        assert "because MNIST " in source
-    assert run.config["dataset"] == "auto"
-    assert run.config["dataset_found"] == run.summary["dataset"] == "digits"
-    assert run.config["dataset_title"] == "handwritten digits (scikit-learn)"
-
-
-def test_mnist_without_data_lists_what_was_tried(tfds_root, tmp_path, capsys):
-    words = f"--dataset mnist --data-dir {tmp_path / 'none'} --out {tmp_path / 'run'}"
-    assert small(words) == 2
-    err = capsys.readouterr().err
-    assert err.startswith("error: MNIST ")
-    for way in ("original files", "prepared by TFDS", "downloaded with TFDS"):
-        assert f"  - {way}: " in err
-    assert "--dataset digits" in err
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--epochs -1", "--epochs is -1; expected a finite number, at least 0."),
-        ("--optimizer adam --weights 1 1", "--weights has no meaning for --optimizer"),
-        ("--dataset digits --train-size 64 --batch-size 65", "--batch-size is 65"),
-        ("--dataset digits --train-size 9999", "train_size is 9999"),
-        # Several processes
-        ("--coordinator h:1", "--coordinator is given without --distributed. Add it."),
-        ("--process-id 0", "--process-id is given without --distributed. Add it."),
-        (
-            "--distributed --processes 2",
-            "Only --processes is given; expected all of --coordinator, --processes, "
-            "--process-id, or none if the cluster's environment holds them.",
-        ),
-        (
-            "--distributed --coordinator h:1 --process-id 0",
-            "Only --coordinator, --process-id is given; expected all of",
-        ),
-        # Devices
-        ("--dataset digits --devices 99", "--devices is 99, but "),
-        ("--dataset digits --devices 0", "--devices is 0, but "),
-    ],
-)
-def test_options_that_do_not_fit(words, message, tmp_path, capsys):
-    path = tmp_path / "run"
-    assert small(f"{words} --out {path}") == 2
-    err = capsys.readouterr().err
-    assert err.startswith(f"error: {message}")
-    assert err.count("\n") == 1
-    assert not path.exists()  # the same --out can be used again
-
-
-def test_what_needs_no_data_is_judged_before(tmp_path, monkeypatch, copied_run, capsys):
-    """An occupied --out, --init-from of nothing, too many devices."""
-    monkeypatch.setattr(data, "load", lambda *_, **__: pytest.fail("data are loaded"))
-    for words, message in [
-        (f"--out {copied_run}", f"{copied_run} already holds a run"),
-        ("--init-from nowhere", "nowhere holds no trained network"),
-        ("--devices 99", "--devices is 99"),
-    ]:
-        assert small(words) != 0
-        assert capsys.readouterr().err.startswith(f"error: {message}")
-
-
-def test_a_run_that_fails_before_its_training_leaves_no_folder(tmp_path, capsys):
-    class Broken(Small):
-        def __call__(self, *args, **kwargs):
-            raise ConfigError("a network that cannot be made")
-
-    out = tmp_path / "run"
-    for seeds in (1, 2):
-        words = f"--dataset digits --train-size 64 --seeds {seeds} --out {out}".split()
-        assert main("small", Config, lambda *_: Broken(), words) == 2
-        assert "a network that cannot be made" in capsys.readouterr().err
-        assert not out.exists()
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
-def test_everything_is_on_disk_in_order(tmp_path, monkeypatch):
-    """File, rename, folder: a power cut loses nothing that was said to be done."""
-    path, events = tmp_path / "run", []
-
-    def watch(name, places):
-        function = getattr(os, name)
-
-        def watched(*args, **kwargs):
-            own = [str(place) for place in places(*args)]
-            function(*args, **kwargs)
-            if own[-1].startswith(str(path)):
-                events.append((threading.get_ident(), name, *own))
-
-        monkeypatch.setattr(os, name, watched)
-
-    watch("fsync", lambda number: [os.readlink(f"/proc/self/fd/{number}")])
-    watch("replace", lambda old, new: [old, new])
-    watch("rename", lambda old, new: [old, new])
-    assert small(f"--dataset digits {WORDS} --out {path}") == 0
-    moved = {Path(event[3]).name for event in events if event[1] != "fsync"}
-    assert moved >= {"config.json", "metrics.jsonl", "summary.json", "loss.png"}
-    assert moved >= {"model", "0", "5", "10"}  # Orbax's folders, in other threads
-    own = [event[1:] for event in events if event[0] == threading.get_ident()]
-    for n, (name, *places) in enumerate(own):
-        if name == "replace":
-            around = ("fsync", places[0]), ("fsync", os.path.dirname(places[1]))
-            assert (own[n - 1], own[n + 1]) == around
-    for n, (_, name, *places) in enumerate(events):
-        if name == "rename":
-            folder = os.path.dirname(places[1]).replace(".orbax-checkpoint-tmp", "")
-            assert folder in {event[2] for event in events[n:] if event[1] == "fsync"}
-    assert own[-2][2] == str(path / "summary.json")  # the last write
-
-
 def test_a_tilde_is_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     words = ["--out=~/run", "--data-dir", "~/data", "--optimizer=adam", "x~"]
     expected = ["--out=/home/me/run", "--data-dir", "/home/me/data"]
     assert expanded(words) == [*expected, *words[3:]]
-
-
-def test_processes_need_a_common_folder(capsys):
-    assert small("--distributed") == 2
-    assert capsys.readouterr().err.startswith(
-        "error: --distributed is given without --out; expected a folder that all "
-        "processes see"
-    )
