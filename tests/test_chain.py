@@ -208,6 +208,15 @@ def test_multiply_adds_by_hand():
     )
 
 
+def test_a_file_gives_the_chain_back(tmp_path):
+    layers = {"kernel": np.eye(3, 2), "bias": np.zeros(2)}, {}, {"kernel": np.ones(2)}
+    made = Chain(("dense", "relu", "dense"), layers)
+    made.save(tmp_path / "chain.npz")
+    loaded = Chain.load(tmp_path / "chain.npz")
+    assert loaded.kinds == made.kinds
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, layers)
+
+
 def test_what_cannot_be_a_chain(tmp_path):
     with pytest.raises(TypeError, match="chain got Dense; expected LeNet5 or VGG"):
         chain(nn.Dense(3), {"params": {}})

@@ -247,9 +247,15 @@ def test_without_safetensors(monkeypatch, tmp_path):
             raise ImportError(name)
         return real(name, *args)
 
+    path = tmp_path / "a.safetensors"
+    export.save(path, {"a": np.ones(1)})
     monkeypatch.setattr(builtins, "__import__", fake)
-    with pytest.raises(ImportError, match="pip install safetensors"):
-        export.save(tmp_path / "a.safetensors", {"a": np.ones(1)})
+    for use in (
+        lambda: export.save(path, {"a": np.ones(1)}),
+        lambda: export.load(path),
+    ):
+        with pytest.raises(ImportError, match="pip install safetensors"):
+            use()
 
 
 # Files that do not fit together
@@ -314,6 +320,61 @@ def test_load_checks_the_header(key, value, tmp_path):
     header["leaves"]["csr/k"][key] = value
     np.savez_compressed(path, **content | {"bopt": np.array(json.dumps(header))})
     with pytest.raises(ValueError, match=r"n\.npz is damaged, or was not written by"):
+        export.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda leaves, _: leaves["a"].update(form="pickle"),
+            "a has the unknown form 'pickle'",
+        ),
+        (
+            lambda leaves, _: leaves.update(csr=leaves["a"]),
+            "csr is a leaf and a folder",
+        ),
+        (
+            lambda leaves, _: leaves["bits/k"]["dtypes"].update(bits="int8"),
+            "bits/k/bits has dtype int8; expected uint8",
+        ),
+        (
+            lambda leaves, _: leaves["csr/k"]["dtypes"].update(indices="float32"),
+            "csr/k/indices has dtype float32; expected integers",
+        ),
+        (
+            lambda leaves, _: leaves["csr/k"].update(shape=[4, 6, 1]),
+            "csr/k has shape (4, 6, 1); expected a matrix",
+        ),
+        (
+            lambda _, content: content.update(bopt=content["bopt"][None]),
+            "bytes, shape (1,)",
+        ),
+    ],
+)
+def test_load_checks_that_header_and_arrays_belong_together(change, message, tmp_path):
+    path = stored(tmp_path / "n.npz")
+    array = {"form": "array", "shape": [4], "dtypes": {"array": "float32"}}
+    content = dict(np.load(path)) | {"a/array": np.ones(4, np.float32)}
+    content["csr/array"] = content["a/array"]
+    header = json.loads(str(content["bopt"]))
+    header["leaves"]["a"] = array
+    change(header["leaves"], changes := {"bopt": np.array("")})
+    changes["bopt"] = np.full(changes["bopt"].shape, json.dumps(header))
+    np.savez_compressed(path, **content | changes)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        export.load(path)
+
+
+def test_an_array_that_is_cut_off(tmp_path):
+    path = stored(tmp_path / "n.npz")
+    with zipfile.ZipFile(path) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["csr/k/data.npy"] = files["csr/k/data.npy"][:-1]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    with pytest.raises(ValueError, match="csr/k/data has other bytes than float32"):
         export.load(path)
 
 

@@ -30,6 +30,13 @@ def test_a_corner_is_the_knee_of_all_that_look_at_the_shape():
     assert names(corner)["hypervolume"] == "2"
 
 
+def test_without_two_weights_there_is_no_jump():
+    corner = [(0.0, 10.0), (1.0, 1.0), (10.0, 0.0)]
+    made = Front(Point((1.0, 0.0, 0.0), own, str(n)) for n, own in enumerate(corner))
+    found = names(made)
+    assert "weight_jump" not in found and found["chord"] == "1"
+
+
 def test_a_quarter_circle_s_knee_is_its_middle():
     angles = np.linspace(0, np.pi / 2, 21)
     circle = front(np.stack([1 - np.cos(angles), 1 - np.sin(angles)], 1))

@@ -189,6 +189,16 @@ def test_keywords_go_to_the_objectives_that_take_them(penalty):
     assert values.shape == (2,)
 
 
+def test_a_function_without_a_signature_gets_all_keywords():
+    def compiled(params, x, **keywords):
+        return with_keywords(params, x, **keywords)
+
+    compiled.__signature__ = "of compiled code"  # pyright: ignore
+    function = bopt.value_and_jac([compiled, bopt.l1])
+    values = jax.eval_shape(lambda: function(PARAMS, X, train=True, key=1)[0])
+    assert values.shape == (2,)
+
+
 def test_penalties_take_no_keyword_of_the_loss():
     """Even one that has the name of their own argument."""
 

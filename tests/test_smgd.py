@@ -354,3 +354,7 @@ def test_wrong_jacobians_are_named(jac, params, message):
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_function_without_a_signature_may_be_a_weighting():
+    assert isinstance(bopt.smgd(max), optax.GradientTransformationExtraArgs)
