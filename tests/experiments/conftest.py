@@ -3,14 +3,28 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import jax
 import pytest
 from filelock import FileLock
 
 from experiments.data import mnist
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def once(name: str, make: Callable[[Path], None], factory, request) -> Path:
+    """Return a folder of the session, which the first worker that needs it makes."""
+    root = factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        root = root.parent
+    path = root / name
+    with FileLock(root / f"{name}.lock"):
+        if not path.exists():
+            make(path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +35,11 @@ def trained_run(tmp_path_factory, request) -> Path:
     """
     from programs import small
 
-    root = tmp_path_factory.getbasetemp()
-    if hasattr(request.config, "workerinput"):
-        root = root.parent
-    path = root / "trained-run"
-    with FileLock(root / "trained-run.lock"):
-        if not path.exists():
-            words = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08"
-            assert small(f"{words} --out {path}") == 0
-    return path
+    def train(path: Path) -> None:
+        words = "--dataset digits --train-size 160 --epochs 2 --threshold 0.08"
+        assert small(f"{words} --out {path}") == 0
+
+    return once("trained-run", train, tmp_path_factory, request)
 
 
 @pytest.fixture
@@ -39,18 +49,34 @@ def copied_run(trained_run, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_front(tmp_path_factory) -> Path:
-    """A finished front of the small network, with a final training and figures."""
+def trained_front(tmp_path_factory, request) -> Path:
+    """A finished front of the small network, with a final training and figures.
+
+    All workers share it.
+    """
     from fronts import BUDGET, SMALL, trace, use_small
 
-    path = tmp_path_factory.mktemp("front") / "run"
-    published = path.with_name("published.csv")
-    published.write_text("test_accuracy,nonzero_dense\n0.5,300\n")
-    words = SMALL.replace("--no-figures", f"--compare {published}")
-    with pytest.MonkeyPatch.context() as patch:
-        use_small(patch)
-        assert trace(f"{words} --budget {BUDGET} --out {path}") == 0
-    return path
+    def train(path: Path) -> None:
+        published = path.with_suffix(".csv")
+        published.write_text("test_accuracy,nonzero_dense\n0.5,300\n")
+        words = SMALL.replace("--no-figures", f"--compare {published}")
+        with pytest.MonkeyPatch.context() as patch:
+            use_small(patch)
+            assert trace(f"{words} --budget {BUDGET} --out {path}") == 0
+
+    return once("trained-front", train, tmp_path_factory, request)
+
+
+@pytest.fixture
+def quick_compiler(monkeypatch):
+    """Compile without most optimizations, here and in processes, as all fast tests do:
+    for tests of files, messages and processes, whose numbers do not matter."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.read(name)
+    monkeypatch.setenv(name.upper(), "true")
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture(scope="session")

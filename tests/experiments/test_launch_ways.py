@@ -10,10 +10,11 @@ from experiments.config import Config
 from experiments.launch import main
 from experiments.runs.reading import read
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiler")]
+
 FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
 
 
-@pytest.mark.slow  # each compiles a program of its own
 @pytest.mark.parametrize(
     "words",
     [
@@ -47,7 +48,6 @@ def test_every_optimizer_finishes(words, tmp_path, capsys):
     assert "Written to" in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_no_epochs_at_all(tmp_path, capsys):
     path = tmp_path / "run"
     assert small(f"--dataset digits --train-size 64 --epochs 0 --out {path}") == 0
@@ -59,7 +59,6 @@ def test_no_epochs_at_all(tmp_path, capsys):
     assert {file.name for file in (path / "figures").iterdir()} >= FIGURES
 
 
-@pytest.mark.slow
 def test_a_network_without_convolutions(tmp_path, capsys):
     """Cause: the penalty was sought for row 0 even with coefficient 0."""
     path = str(tmp_path / "run")
@@ -71,7 +70,6 @@ def test_a_network_without_convolutions(tmp_path, capsys):
 # Losses that are not finite
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_diverging_loss_names_epoch_and_step(seeds, tmp_path, capsys):
     path = tmp_path / "run"
@@ -85,7 +83,6 @@ def test_a_diverging_loss_names_epoch_and_step(seeds, tmp_path, capsys):
     assert not (path / "model").exists()
 
 
-@pytest.mark.slow
 def test_the_last_step_may_diverge_too(tmp_path, capsys):
     """Cause: a step looks at the objectives before it moves, so nobody looked after
     the last, and a run of NaN called itself finished."""

@@ -1,5 +1,6 @@
 """--split and --prune-where: which layers share weights, and which are pruned."""
 
+import functools
 from typing import Any
 
 import jax
@@ -19,8 +20,7 @@ def normal(*shape) -> np.ndarray:
     return RNG.normal(size=shape).astype(np.float32)
 
 
-# Layers as Flax names those of VGG, two of them dense. Few different shapes: most of
-# the time is the compilation of single operations.
+# Layers as Flax names those of VGG, two of them dense.
 PARAMS: Any = {
     "params": {
         "Conv_0": {"kernel": normal(2, 2, 2, 4), "bias": normal(4)},
@@ -59,6 +59,7 @@ def of_group(tree, group):
     return {layer: tree["params"][layer] for layer in GROUPS[group]}
 
 
+@functools.cache  # `steps` compiles its update once for all tests
 def composed(**options):
     """Return the optimizer of options, at a constant learning rate."""
     given = {"epochs": 1, "schedule": "constant", "decay": 0.0, **options}
@@ -67,10 +68,10 @@ def composed(**options):
 
 def steps(optimizer, params, jacobians) -> list[Any]:
     """Return updates and weights of each step."""
-    state, result = optimizer.init(params), []
+    state, result = jax.jit(optimizer.init)(params), []
     for jac in jacobians:
         values = np.array([0.7, 5.0], np.float32)
-        updates, state = optimizer.update(jac, state, params, values=values)
+        updates, state = jax.jit(optimizer.update)(jac, state, params, values=values)
         result.append(jax.device_get((updates, current_weights(state))))
     return result
 
