@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from networks import Small
+from programs import start_quickly
 
 from experiments import pareto_front
 from experiments.runs import schema
@@ -36,5 +37,6 @@ def table(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    start_quickly()
     use_small(pytest.MonkeyPatch())
     sys.exit(pareto_front.main())

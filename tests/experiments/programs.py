@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
 from networks import Normalised, Small
 
 from experiments.config import Config, VggConfig
+from experiments.data import digits
 from experiments.launch import main
 from experiments.runs.reading import Run, read
 
@@ -20,6 +23,30 @@ LENET = ("-m", "experiments.mnist_lenet")
 VGG = ("-m", "experiments.cifar_vgg")
 SMALL = (__file__,)
 TIMEOUT = 240  # seconds; a busy machine takes ten times as long as a quiet one
+
+
+def start_quickly() -> None:
+    """Make this process, one of many, compile without most optimizations and read the
+    digits from a file: scikit-learn takes a second to import.
+
+    The file is beside the compiled programs, which all processes of the tests share.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    folder, read = os.environ.get("JAX_COMPILATION_CACHE_DIR"), digits.read
+
+    def kept(shape):
+        file = Path(folder or "") / f"digits-{'-'.join(map(str, shape))}.npz"
+        if not file.is_file():
+            images, labels = read(shape)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            written = file.with_suffix(f".{os.getpid()}.npz")
+            np.savez(written, images=images, labels=labels)
+            written.rename(file)
+        with np.load(file) as content:
+            return content["images"], content["labels"]
+
+    if folder:
+        digits.read = kept
 
 
 def start(program: tuple[str, ...], words: str, **options) -> subprocess.Popen:
@@ -92,4 +119,5 @@ def unfinished(path: Path, at_least: int) -> Run:
 
 
 if __name__ == "__main__":
+    start_quickly()
     sys.exit(main("small", Config, lambda *_: Small()))

@@ -13,11 +13,11 @@ KILLS = Path(__file__).with_name("kills.py")
 @pytest.mark.parametrize(
     ("program", "every", "saving"),
     [
-        ("run", 15, 3),
-        ("seeds", 45, 0),
-        ("figures", 30, 0),
-        ("front", 55, 2),
-        ("reproduce", 60, 0),
+        ("run", 20, 3),
+        ("seeds", 60, 0),
+        ("figures", 40, 0),
+        ("front", 75, 2),
+        ("reproduce", 80, 0),
     ],
 )
 def test_every_kill_is_survived(program, every, saving):
