@@ -11,10 +11,11 @@ from hypothesis import strategies
 from trainings import KEY, SEARCHES, front_of, key_of, points_of
 
 from bopt import fronts
-from bopt.fronts import Batch, Front, Point, searches
+from bopt.fronts import Batch, Front, Point
 
 WIDE = ((1.0, 0.0), (0.1, 0.9))
 STOCHASTIC = fronts.stochastic_dichotomic(WIDE, 0.1)
+BISECTING = fronts.bisection_dichotomic(WIDE, 0.1)
 every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 
 
@@ -22,13 +23,12 @@ every_search = pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES
 
 
 def test_every_search_is_in_the_table():
-    built = {search.__qualname__.split(".")[0] for search in SEARCHES.values()}
+    built = {build for build, *_ in trainings.BUILT.values()}
+    modules = "bopt.fronts.searches", "bopt.fronts.dichotomic"
     public = {
-        name
-        for name, value in vars(searches).items()
-        if inspect.isfunction(value)
-        and value.__module__ == searches.__name__
-        and not name.startswith("_")
+        value
+        for value in vars(fronts).values()
+        if inspect.isfunction(value) and value.__module__ in modules
     }
     assert built == public
 
@@ -153,7 +153,12 @@ def test_x64_changes_nothing(search):
         ),
         *(
             (search, [(0.0, math.nan, 1.0), (0.9, math.nan, math.nan)], "all trainings")
-            for search in (fronts.dichotomic(WIDE), STOCHASTIC, fronts.bisection(WIDE))
+            for search in (
+                fronts.dichotomic(WIDE),
+                STOCHASTIC,
+                BISECTING,
+                fronts.bisection(WIDE),
+            )
         ),
         (
             fronts.dichotomic(WIDE),
@@ -169,7 +174,12 @@ def test_reasons(search, rows, reason):
         raise RuntimeError(batch.reason)
 
 
-SEVERAL = [fronts.bisection, fronts.dichotomic, fronts.stochastic_dichotomic]
+SEVERAL = [
+    fronts.bisection,
+    fronts.dichotomic,
+    fronts.stochastic_dichotomic,
+    fronts.bisection_dichotomic,
+]
 
 
 @pytest.mark.parametrize("build", [fronts.grid, *SEVERAL])
@@ -216,6 +226,14 @@ def test_two_starts_are_needed(build, number):
         (
             lambda: fronts.stochastic_dichotomic(draws=0),
             "draws=0; expected at least 1. Without random weights, this is dichotomic",
+        ),
+        (
+            lambda: fronts.bisection_dichotomic(smallest=0.0),
+            "bisection_dichotomic got smallest=0.0; expected 0 < smallest < 0.1",
+        ),
+        (
+            lambda: fronts.bisection_dichotomic(failures=0),
+            "failures=0; expected at least 1. Without bisections, this is dichotomic",
         ),
     ],
 )

@@ -206,3 +206,116 @@ def test_a_segment_too_narrow_for_new_weights_is_given_up():
     front = front_of((0.0, 0.0, 6.0), (0.1005, 4.0, 0.0), (0.9, 9.0, 9.0))
     front = front.merge(front_of((0.4, 9.0, 9.0)))  # the normal
     assert not STOCHASTIC(front, KEY).weights
+
+
+# Bisection-enhanced dichotomic search
+
+BISECTING = fronts.bisection_dichotomic(WIDE, 0.1)
+
+
+def test_bisecting_search_begins_with_the_normals():
+    assert BISECTING(THREE, KEY) == fronts.dichotomic(WIDE)(THREE, KEY)
+
+
+def ratios_of(batch):
+    return [w1 / w0 for w0, w1 in batch.weights]
+
+
+def test_then_weights_are_half_way_between_the_neighbours():
+    halves = ratios_of(BISECTING(THREE.merge(FAILED), KEY))
+    expected = [math.sqrt(3 / 7 / 9), math.sqrt(3 / 7 * 9)]
+    assert halves == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_normal_that_repeats_is_no_failure():
+    front = front_of((0.0, 0.0, 6.0), (0.9, 4.0, 0.0), (0.2, 1.0, 2.0))
+    assert w1_of(fronts.dichotomic(WIDE)(front, KEY)) == pytest.approx([0.6])
+    search = fronts.bisection_dichotomic(WIDE, 0.1, failures=1)
+    halved = math.sqrt(1 / 9 * 1 / 4)
+    assert ratios_of(search(front, KEY)) == pytest.approx([halved, 1.5], rel=1e-12)
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3, 4])
+def test_a_segment_is_bisected_until_failures(failures):
+    search = fronts.bisection_dichotomic(WIDE, 0.1, failures)
+    front = THREE.merge(FAILED)
+    for share in (0.5, 0.25, 0.75)[: failures - 1]:
+        batch = search(front, KEY)
+        low, middle, high = np.log([1 / 9, 3 / 7, 9.0])
+        ends = (low, middle), (middle, high)
+        expected = [math.exp(a + share * (b - a)) for a, b in ends]
+        assert ratios_of(batch) == pytest.approx(expected, rel=1e-12)
+        front = front.merge(front_of(*((w1, 9.0, 9.0) for w1 in w1_of(batch))))
+    assert search(front, KEY).reason.endswith("nothing better lies between them")
+
+
+# The first weights of a batch
+
+
+def widest(proposed, number, *tried):
+    batch = Batch(tuple((1 - w1, w1) for w1 in proposed))
+    front = front_of(*((w1, 1.0, 1.0) for w1 in tried))
+    return w1_of(batch.widest(number, front))
+
+
+def test_the_widest_gaps_come_first():
+    """Gaps of log(w1 / w0), not of w1; in the order of the batch."""
+    tried = (1e-4, 2e-4, 0.01, 0.02)
+    proposed = [1.5e-4, 1e-3, 0.015]
+    assert widest(proposed, 1, *tried) == pytest.approx([1e-3])
+    assert widest(proposed, 2, *tried, 0.03, 1.2e-4) == pytest.approx([1e-3, 0.015])
+    for number in (3, 4, 99):
+        assert widest(proposed, number, *tried) == pytest.approx(proposed)
+    assert widest(proposed, 0, *tried) == []
+
+
+def test_beyond_the_weights_tried_is_widest():
+    assert widest([1e-3, 0.5], 1, 1e-6, 0.1) == [0.5]
+    assert widest([1e-5, 1e-3], 1, 1e-4, 0.9) == pytest.approx([1e-5])
+
+
+def test_a_gap_is_narrower_once_it_has_a_proposal():
+    tried = (1e-5, 1e-3, 0.05)
+    proposed = [1e-4, 1.1e-4, 7e-3]
+    assert widest(proposed, 2, *tried) == pytest.approx([1e-4, 7e-3])
+
+
+def test_a_zero_is_no_infinite_gap():
+    """It counts as half of the smallest other weight."""
+    assert widest([0.5e-3, 0.01], 1, 0.0, 1e-3, 0.1) == pytest.approx([0.01])
+    assert widest([0.2, 0.999], 1, 0.1, 0.7, 0.99, 1.0) == pytest.approx([0.2])
+
+
+def test_gaps_of_the_same_width_are_taken_from_all_over():
+    tried = [2.0**n / (1 + 2.0**n) for n in range(-10, 0)]
+    proposed = [2.0**n / (1 + 2.0**n) for n in np.arange(-9.5, -1)]
+    assert widest(proposed, 3, *tried) == [proposed[n] for n in (0, 4, 8)]
+    # Without any weights, as for a list, from its first.
+    assert widest(proposed, 2) == [proposed[0], proposed[-1]]
+
+
+def test_a_list_is_thinned_out_evenly():
+    w1 = w1_of(Batch(fronts.ORIGINAL_WEIGHTS).widest(7, Front()))
+    positive = sorted(w1)[1:]
+    assert (sorted(w1)[0], positive[0], positive[-1]) == (0.0, 3e-5, 0.1)
+    ratios = [b / a for a, b in pairwise(positive)]
+    assert min(ratios) > 2 and max(ratios) < 12
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_fewer_are_a_part_of_more(number):
+    batch = Batch(fronts.ORIGINAL_WEIGHTS)
+    for front in (Front(), THREE):
+        fewer, more = (batch.widest(n, front).weights for n in (number, number + 1))
+        assert len(fewer) == number and set(fewer) < set(more)
+        assert list(fewer) == sorted(fewer, key=batch.weights.index)
+
+
+def test_warm_starts_stay_with_their_weights():
+    weights = tuple((1 - w1, w1) for w1 in (1e-4, 0.01, 0.02))
+    starts = tuple((1 - w1, w1) for w1 in (1e-3, 2e-3, 3e-3))
+    batch = Batch(weights, warm_starts=starts)
+    front = front_of((1e-3, 1.0, 1.0), (2e-3, 1.0, 1.0), (3e-3, 1.0, 1.0))
+    assert batch.widest(1, front) == Batch(weights[:1], warm_starts=starts[:1])
+    ended = Batch((), "the end")
+    assert ended.widest(0, front) == ended.widest(3, front) == ended

@@ -1,17 +1,15 @@
 """Pareto fronts: tables of trainings, searches for new weights, indicators, knees."""
 
 from bopt.fronts.continuation import continuation
+from bopt.fronts.dichotomic import (
+    bisection_dichotomic,
+    dichotomic,
+    stochastic_dichotomic,
+)
 from bopt.fronts.front import Front
 from bopt.fronts.grids import ORIGINAL_WEIGHTS, geometric
 from bopt.fronts.points import Point, Spread
-from bopt.fronts.searches import (
-    Batch,
-    Search,
-    bisection,
-    dichotomic,
-    grid,
-    stochastic_dichotomic,
-)
+from bopt.fronts.searches import Batch, Search, bisection, grid
 
 __all__ = [
     "ORIGINAL_WEIGHTS",
@@ -21,6 +19,7 @@ __all__ = [
     "Search",
     "Spread",
     "bisection",
+    "bisection_dichotomic",
     "continuation",
     "dichotomic",
     "geometric",

@@ -1,7 +1,7 @@
 """Checks, comparisons and proposals of weights (w0, w1)."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bopt.fronts.front import Front
 from bopt.fronts.points import Point, Weights
@@ -84,6 +84,29 @@ def propose(
                 proposed.append(weights)
                 break
     return tuple(proposed)
+
+
+def widest(
+    weights: Sequence[Weights], number: int, tried: Sequence[tuple[float, ...]]
+) -> list[int]:
+    """Indices of weights, one after the other in the widest gap; see `Batch.widest`."""
+    floor = min(w for pair in (*weights, *tried) for w in pair if w > 0) / 2
+    ratios = [log_ratio(pair, floor) for pair in weights]
+    known = [log_ratio(pair, floor) for pair in tried]
+    chosen: list[int] = []
+
+    def room(n: int) -> tuple[float, ...]:
+        below = min((ratios[n] - x for x in known if x <= ratios[n]), default=math.inf)
+        above = min((x - ratios[n] for x in known if x >= ratios[n]), default=math.inf)
+        apart = min((abs(ratios[n] - ratios[c]) for c in chosen), default=math.inf)
+        # Rounded, so that gaps of the same width are equal.
+        return tuple(round(x, 9) for x in (below + above, min(below, above), apart))
+
+    while len(chosen) < number:
+        left = (n for n in range(len(weights)) if n not in chosen)
+        chosen.append(max(left, key=room))
+        known.append(ratios[chosen[-1]])
+    return chosen
 
 
 def normal(p: Point, q: Point) -> float:

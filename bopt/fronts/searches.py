@@ -12,15 +12,11 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from bopt.fronts import _weights
 from bopt.fronts.front import Front
 from bopt.fronts.grids import geometric
-from bopt.fronts.points import Point, Weights
-
-_STARTS = ((1.0, 0.0), (0.9, 0.1))
-_CANDIDATES = 16  # random weights, of which the first new one is proposed
+from bopt.fronts.points import Weights
 
 
 class Batch(NamedTuple):
@@ -34,14 +30,44 @@ class Batch(NamedTuple):
         starts from; empty if all start from scratch.
 
     Example:
-      >>> from bopt.fronts import Batch
-      >>> Batch(((1.0, 0.0), (0.9, 0.1))).reason
+      >>> from bopt.fronts import Batch, Front
+      >>> batch = Batch(((1.0, 0.0), (0.99, 0.01), (0.9, 0.1)))
+      >>> batch.reason
       ''
+      >>> batch.widest(2, Front()).weights
+      ((1.0, 0.0), (0.9, 0.1))
     """
 
     weights: tuple[Weights, ...]
     reason: str = ""
     warm_starts: tuple[Weights, ...] = ()
+
+    def widest(self, number: int, front: Front) -> "Batch":
+        """Keep the weights in the widest gaps, for a budget that a batch exceeds.
+
+        Weights are chosen one by one. The gap of each is the distance in log(w1 / w0)
+        between its neighbours among the weights of the front and those chosen before;
+        without a neighbour on each side, it is infinite. Among equally wide gaps, the
+        weights farthest from their neighbours, then those farthest from the ones chosen
+        before are taken, then the first. A weight of 0 counts as half of the smallest
+        other one.
+
+        Args:
+          number: number of weights to keep.
+          front: points that the batch was proposed for.
+
+        Returns:
+          A batch of at most `number` of the weights, in their order.
+        """
+        if number >= len(self.weights):
+            return self
+        tried = [point.weights for point in front]
+        kept = sorted(_weights.widest(self.weights, number, tried))
+        weights = tuple(self.weights[n] for n in kept)
+        return self._replace(
+            weights=weights,
+            warm_starts=tuple(self.warm_starts[n] for n in kept if self.warm_starts),
+        )
 
 
 Search = Callable[[Front, jax.Array], Batch]
@@ -150,134 +176,5 @@ def bisection(
     return search
 
 
-def dichotomic(starts: Iterable[Weights] = _STARTS) -> Search:
-    """Propose the normals of the segments between neighbours on the hull.
-
-    The weighted sum with a segment's normal is equal at both ends, so a training finds
-    a point below the segment, or there is none. The weights suit a weighted sum of
-    objectives, not of directions.
-
-    Args:
-      starts: two weights (w0, w1), which are trained first and enclose all others.
-
-    Returns:
-      A search that proposes the starts, then the normal of each unfinished segment.
-
-    Raises:
-      ValueError: starts off the unit simplex, or not two different ones.
-
-    Example:
-      >>> import jax
-      >>> from bopt.fronts import Front, Point, dichotomic
-      >>> points = Point((1.0, 0.0), (0.0, 99.0)), Point((0.9, 0.1), (1.0, 0.0))
-      >>> dichotomic()(Front(points), jax.random.key(0))
-      Batch(weights=((0.99, 0.01),), reason='', warm_starts=())
-
-    Source: Y. P. Aneja, K. P. K. Nair, *Bicriteria transportation problem*, Management
-    Science 25 (1979); arXiv 2008.13590, section 5.
-    """
-    first = _weights.two_starts("dichotomic", starts)
-
-    def search(front: Front, key: jax.Array) -> Batch:
-        del key
-        points = _weights.means(front)
-        if stop := _no_segments(first, points):
-            return stop
-        intervals = ([_weights.normal(p, q)] for p, q in pairwise(points.hull()))
-        return _batch(
-            _weights.propose(intervals, points, first),
-            "no segment between neighbours has a new normal",
-        )
-
-    return search
-
-
-def stochastic_dichotomic(
-    starts: Iterable[Weights] = _STARTS, smallest: float = 3e-5, draws: int = 2
-) -> Search:
-    """Dichotomic search that continues with random weights where normals fail.
-
-    No training is exact, so there may be points below a segment whose normal found
-    none. Random weights between its ends, uniform in log(w1 / w0), are then tried,
-    until `draws` of its trainings, the normal included, are no vertices of the hull.
-
-    Args:
-      starts: two weights (w0, w1), which are trained first and enclose all others.
-      smallest: the smallest random weight; normals may be smaller.
-      draws: number of failures after which a segment is given up.
-
-    Returns:
-      A search that proposes the starts, then for each segment its normal, else random
-      weights, which depend on the key.
-
-    Raises:
-      ValueError: starts off the unit simplex, or not two different ones; `smallest`
-        not between 0 and the weights of the starts; `draws` below 1.
-
-    Example:
-      >>> import jax
-      >>> from bopt.fronts import Front, Point, stochastic_dichotomic
-      >>> points = Point((1.0, 0.0), (0.0, 99.0)), Point((0.9, 0.1), (1.0, 0.0))
-      >>> failed = Point((0.99, 0.01), (2.0, 99.0))
-      >>> search, key = stochastic_dichotomic(), jax.random.key(0)
-      >>> ((w0, w1),) = search(Front([*points, failed]), key).weights
-      >>> 3e-5 < w1 < 0.1
-      True
-
-    Source: arXiv 2008.13590, section 5. The draws are this project's: the paper's code
-    draws w0 uniformly, up to 10 % below that of the neighbour.
-    """
-    first = _weights.two_starts("stochastic_dichotomic", starts)
-    _weights.check_smallest("stochastic_dichotomic", smallest, first)
-    if draws < 1:
-        raise ValueError(
-            f"stochastic_dichotomic got draws={draws}; expected at least 1. "
-            "Without random weights, this is dichotomic."
-        )
-
-    def search(front: Front, key: jax.Array) -> Batch:
-        points = _weights.means(front)
-        if stop := _no_segments(first, points):
-            return stop
-        hull = points.hull()
-        failed = {point.weights for point in points} - {v.weights for v in hull}
-
-        def candidates(number: int, p: Point, q: Point) -> Iterator[float]:
-            yield _weights.normal(p, q)
-            ends = p.weights, q.weights
-            if sum(_weights.between(w1, *ends) for _, w1 in failed) < draws:
-                yield from draw(jax.random.fold_in(key, number), *ends)
-
-        segments = enumerate(pairwise(hull))
-        intervals = (candidates(number, p, q) for number, (p, q) in segments)
-        return _batch(
-            _weights.propose(intervals, points, first),
-            "no segment between neighbours has a new normal, and random weights "
-            "between them find nothing better",
-        )
-
-    def draw(key: jax.Array, p: tuple[float, ...], q: tuple[float, ...]) -> list[float]:
-        a, b = (_weights.log_ratio(pair, smallest) for pair in (p, q))
-        # float32, so that the draw does not depend on whether x64 is enabled.
-        shares = jax.random.uniform(key, (_CANDIDATES,), jnp.float32).tolist()
-        drawn = (_weights.from_log_ratio(a + share * (b - a)) for share in shares)
-        return [w1 for w1 in drawn if _weights.between(w1, p, q)]
-
-    return search
-
-
 def _batch(weights: tuple[Weights, ...], reason: str) -> Batch:
     return Batch(weights, "" if weights else reason)
-
-
-def _no_segments(starts: tuple[Weights, ...], points: Front) -> Batch | None:
-    """The batch before the hull has two vertices; None as soon as it has."""
-    if missing := _weights.untried(starts, points):
-        return Batch(missing)
-    hull = points.hull()
-    if not hull:
-        return Batch((), "all trainings diverged")
-    if len(hull) > 1:
-        return None
-    single = f"a single point, of weights {hull[0].weights}, is left: the others"
-    return Batch((), f"{single} diverged, or are better in no objective")
