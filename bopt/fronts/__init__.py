@@ -9,6 +9,7 @@ from bopt.fronts.dichotomic import (
 from bopt.fronts.front import Front
 from bopt.fronts.grids import ORIGINAL_WEIGHTS, geometric
 from bopt.fronts.points import Point, Spread
+from bopt.fronts.released import released
 from bopt.fronts.searches import Batch, Search, bisection, grid
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "dichotomic",
     "geometric",
     "grid",
+    "released",
     "stochastic_dichotomic",
 ]

@@ -65,6 +65,21 @@ def untried(weights: Iterable[Weights], points: Front) -> tuple[Weights, ...]:
     )
 
 
+def found(weights: Weights, points: Front) -> Point:
+    """The point of weights that are not untried: the exact one, if there is one."""
+    same = [point for point in points if _same(weights, point.weights)]
+    return next((point for point in same if point.weights == weights), same[0])
+
+
+def different(weights: Iterable[Weights]) -> tuple[Weights, ...]:
+    """The first of each weights that are the same."""
+    pairs: list[Weights] = []
+    for pair in weights:
+        if not any(_same(pair, other) for other in pairs):
+            pairs.append(pair)
+    return tuple(pairs)
+
+
 def propose(
     intervals: Iterable[Iterable[float]], points: Front, starts: tuple[Weights, ...]
 ) -> tuple[Weights, ...]:
