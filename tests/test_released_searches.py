@@ -197,7 +197,7 @@ def test_a_level_may_come_in_parts(rule):
 
 
 def test_random_weights_are_those_of_the_seed():
-    """Of the seed alone: not of the key, and not of x64."""
+    """Neither the key nor x64 changes them."""
     front, _ = check("stochastic", noisy(0.1))
     assert front != check("stochastic", noisy(0.1), 5)[0]
     before = Front(front.points[:-3])

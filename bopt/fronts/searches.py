@@ -3,8 +3,8 @@
 A search is a function ``(front, key) -> Batch`` without state: its proposal depends on
 the points, in any order, and on the key alone, so that a stopped search resumes from
 its points. Points that differ in their random seeds only count as one, their mean. No
-search proposes weights within 1 per cent (in w1 / w0) of others, which would only show
-noise, so that each one ends.
+search but `grid`, `continuation` and `released` proposes weights within 1 per cent (in
+w1 / w0) of others, which would only show noise, so that each one ends.
 """
 
 from collections.abc import Callable, Iterable, Iterator
