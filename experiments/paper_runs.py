@@ -29,8 +29,8 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
     return {name + ending: f"--optimizer {name}{more}" for name in names}
 
 
-_SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
-_OF_DIRECTIONS = ("grid", "bisection")  # the others need weights of objectives
+_OF_DIRECTIONS = ("grid", "bisection", "dichotomic", "stochastic")
+_SEARCHES = (*_OF_DIRECTIONS, "bisection_dichotomic", "continuation")
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
 # The paper's choice of weights, and of the derivative of the l1 norm at 0.
 _GRADIENTS = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
@@ -97,7 +97,7 @@ PARTS = {
         "--budget 4",
         {
             **{search: f"--search {search}" for search in _SEARCHES},
-            # Fixed weights of madam's directions.
+            # Fixed weights on MAdam's directions.
             **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
         },
     ),

@@ -9,6 +9,8 @@ from experiments.config.front import FrontConfig
 from experiments.config.options import BASELINES, TAKERS, AnyConfig
 from experiments.errors import ConfigError
 
+RELEASED = ("grid", "bisection", "dichotomic", "stochastic")  # searches
+
 
 def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfig:
     """Check all options and fill in the defaults that depend on others.
@@ -57,11 +59,22 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
     least = {"budget": 2, "corrector_epochs": 0, "final_epochs": 0, "parallel": 1}
     check_at_least(vars(search), least | {"levels": 0})
     summed = optimizer in BASELINES
-    if search.search not in ("grid", "bisection") and not summed:
+    if search.search == "continuation" and not summed:
         raise ConfigError(
-            f"--search {search.search} chooses weights in units of the objectives, but "
-            f"--optimizer {optimizer} applies them to directions. Choose --search grid "
-            f"or bisection, or --optimizer {', '.join(BASELINES)}."
+            f"--search continuation follows weights of the objectives, but --optimizer "
+            f"{optimizer} applies them to directions. Choose another search, or "
+            f"--optimizer {', '.join(BASELINES)}."
+        )
+    if search.released and search.search not in RELEASED:
+        raise ConfigError(
+            f"--released and --search {search.search} contradict each other: the "
+            f"released code has {', '.join(RELEASED)}. Choose one of these, or leave "
+            "--released out; with --published, add --no-released."
+        )
+    if search.released and search.grid == "geometric":
+        raise ConfigError(
+            "--released and --grid geometric contradict each other: the released code "
+            "has a list of its own. Leave one out."
         )
     smallest = default(search.smallest, config.RANGE[0])
     largest = default(search.largest, config.RANGE[1])
@@ -70,7 +83,8 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
             f"--smallest is {smallest} and --largest is {largest}; expected 0 < "
             "SMALLEST < LARGEST < 1."
         )
-    grid = default(search.grid, "geometric" if summed else "original")
+    listed = "geometric" if summed and not search.released else "original"
+    grid = default(search.grid, listed)
     original = search.search == "grid" and grid == "original"
     epochs = default(config.optimizer.epochs, epochs_on(dataset, config))
     training = config.training()
@@ -79,6 +93,7 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         "largest": largest,
         "grid": grid,
         "budget": default(search.budget, 26 if original else 20),
+        "finish_level": search.finish_level or search.released,
         "corrector_epochs": default(search.corrector_epochs, math.ceil(epochs / 5)),
         "final_epochs": default(search.final_epochs, epochs_on(dataset, training)),
     }

@@ -26,13 +26,25 @@ class Search:
     """Search for the weights of the next trainings."""
 
     #: Choice of the weights: a list; midpoints between neighbors; normals of the
-    #: segments between neighbors; the same with random weights where a normal repeats;
-    #: steps from one trained network to the next.
-    search: Literal["grid", "bisection", "dichotomic", "stochastic", "continuation"] = (
-        "grid"
-    )
-    #: Maximum number of weights to train (default 20; 26 for the original list).
+    #: segments between neighbors; the same with random weights, or with midpoints,
+    #: where a normal fails; steps from one trained network to the next.
+    search: Literal[
+        "grid",
+        "bisection",
+        "dichotomic",
+        "stochastic",
+        "bisection_dichotomic",
+        "continuation",
+    ] = "grid"
+    #: Search exactly as the released code: its lists, its ends and its random weights
+    #: (grid, bisection, dichotomic, stochastic).
+    released: bool = False
+    #: Maximum number of weights to train (default 20; 26 for the original list). The
+    #: last level is trained where the gaps between the weights are widest.
     budget: Annotated[int | None, DEPENDS] = None
+    #: Let the last level finish, beyond BUDGET, as the released code does (always with
+    #: --released).
+    finish_level: bool = False
     #: List of a grid search: geometric, from SMALLEST to LARGEST, or the 26 of the
     #: paper's code (default original for madam and mrmsprop, geometric otherwise).
     grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None

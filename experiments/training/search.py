@@ -4,7 +4,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 
@@ -43,6 +43,9 @@ def make_search(config: FrontConfig) -> fronts.Search:
     smallest, largest, budget = options.smallest, options.largest, options.budget
     assert smallest is not None and largest is not None and budget is not None
     summed = config.optimizer.optimizer in BASELINES
+    if options.released and options.search != "grid":
+        rule = cast(Literal["bisection", "dichotomic", "stochastic"], options.search)
+        return fronts.released(rule, budget, config.run.seed)
     match options.search:
         case "grid" if options.grid == "original":
             return fronts.grid(fronts.ORIGINAL_WEIGHTS)
@@ -55,10 +58,12 @@ def make_search(config: FrontConfig) -> fronts.Search:
             return fronts.bisection(((1.0, 0.0), (0.9, 0.1)), spacing="arithmetic")
         case "dichotomic":
             return fronts.dichotomic()
-        case "continuation":
-            start = smallest**0.65 * largest**0.35  # 1.5e-4 between 3e-5 and 3e-3
-            return fronts.continuation(budget, start, smallest, largest)
-    return fronts.stochastic_dichotomic(smallest=smallest)
+        case "stochastic":
+            return fronts.stochastic_dichotomic(smallest=smallest)
+        case "bisection_dichotomic":
+            return fronts.bisection_dichotomic(smallest=smallest)
+    start = smallest**0.65 * largest**0.35  # 1.5e-4 between 3e-5 and 3e-3
+    return fronts.continuation(budget, start, smallest, largest)
 
 
 class FrontSearch:
@@ -82,7 +87,8 @@ class FrontSearch:
 
         Points that the directory holds are not trained again. A level is searched from
         the points of earlier levels alone, so an interrupted one resumes with the same
-        weights.
+        weights. Where it exceeds the budget, the widest gaps are trained, or all with
+        --finish-level.
 
         Returns:
           The reason why the search ended.
@@ -106,16 +112,18 @@ class FrontSearch:
             left = options.budget - len(before) // seeds
             if left < 1:
                 return f"all {options.budget} weights of the budget are spent"
-            self._train(self._jobs(batch, left, level))
+            if not options.finish_level:
+                batch = batch.widest(left, before)
+            self._train(self._jobs(batch, level))
             level += 1
         return f"all {options.levels} levels are done"
 
-    def _jobs(self, batch: Batch, number: int, level: int) -> list[Job]:
-        """Return the first trainings of a batch, with every seed, still to be done."""
+    def _jobs(self, batch: Batch, level: int) -> list[Job]:
+        """Return the trainings of a batch, with every seed, still to be done."""
         first = self._config.run.seed
         starts = batch.warm_starts or (None,) * len(batch.weights)
         names = {(p.weights, p.metrics["seed"]): p.name for p in self.front}
-        pairs = list(zip(batch.weights, starts, strict=True))[:number]
+        pairs = zip(batch.weights, starts, strict=True)
         jobs = [
             Job(
                 f"{level}-{rank}.{seed}",

@@ -3,15 +3,19 @@
 import json
 import math
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from fronts import SMALL, WORDS, table, trace, use_small
 
 from bopt.fronts import Front
-from experiments.runs.reading import read, read_front
+from experiments.config import FrontConfig, from_flat
+from experiments.runs.reading import read, read_front, read_json
+from experiments.training.search import make_search
 
-SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
+SEARCHES = ("grid", "bisection", "dichotomic", "stochastic")
+SEARCHES += ("bisection_dichotomic", "continuation")
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +118,34 @@ def test_networks_are_kept(search, save, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--search bisection --optimizer madam --budget 6",
+        "--search bisection --optimizer madam --budget 6 --finish-level",
+        "--search bisection --optimizer madam --budget 6 --released",
+        "--grid original --budget 5 --seeds 2",
+    ],
+)
+def test_the_last_level_is_cut_to_the_widest_gaps_or_finishes(words, tmp_path):
+    path = tmp_path / "run"
+    assert trace(f"{SMALL} --final-epochs 0 {words} --out {path}") == 0
+    config = from_flat(FrontConfig, read_json(path / "config.json"))
+    front, search = read_front(path), make_search(config)
+    budget, finish = config.search.budget or 0, config.search.finish_level
+    levels = sorted({int(point.metrics["level"]) for point in front})
+    for level in levels:
+        before = Front(p for p in front if p.metrics["level"] < level)
+        own = Front(p for p in front if p.metrics["level"] == level).means()
+        batch = search(before, jax.random.fold_in(jax.random.key(0), level))
+        cut = batch.widest(budget - len(before), before)
+        assert (len(cut.weights) < len(batch.weights)) == (level == levels[-1])
+        expected = batch if finish else cut
+        assert [point.weights for point in own] == [*expected.weights]
+    assert (len(front.means()) > budget) == finish
+
+
+@pytest.mark.slow
 def test_seeds_are_trained_for_each_weight(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --seeds 2 --seed 7 --budget 3 --out {path}") == 0
@@ -160,11 +192,11 @@ def test_the_number_of_networks_at_once_changes_nothing(tmp_path):
         ("--final-epochs -1", "--final-epochs is -1"),
         ("--smallest 0.1 --largest 0.01", "--smallest is 0.1 and --largest is 0.01;"),
         ("--epochs -1", "--epochs is -1"),
+        ("--search continuation --optimizer mrmsprop", "--search continuation follows"),
         (
-            "--search dichotomic --optimizer madam",
-            "--search dichotomic chooses weights",
+            "--search continuation --released",
+            "--released and --search continuation contradict each other",
         ),
-        ("--search continuation --optimizer mrmsprop", "--search continuation chooses"),
         ("--distributed --processes 2", "Only --processes is given; expected all of"),
         ("--train-size 64 --batch-size 65", "--batch-size is 65"),
     ],

@@ -64,7 +64,15 @@ def test_stopped_by_signals_nothing_is_trained_twice(trained_front, tmp_path, tr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("searching", ["dichotomic", "grid", "continuation"])
+@pytest.mark.parametrize(
+    "searching",
+    [
+        *("dichotomic", "grid", "continuation"),
+        "grid --grid original",  # of which the budget takes a part
+        "bisection_dichotomic --optimizer madam",
+        "bisection --optimizer madam --released",
+    ],
+)
 def test_killed_anywhere_in_a_search(searching, tmp_path, trained):
     words = f"{FRONT} --search {searching} --final-epochs 0"
     assert trace(f"{words} --out {tmp_path / 'whole'}") == 0

@@ -18,7 +18,8 @@ from experiments.config import (
 from experiments.errors import ConfigError
 
 FRONTS = [(FrontConfig, Config), (VggFront, VggConfig)]
-SEARCHES = ("grid", "bisection", "dichotomic", "stochastic", "continuation")
+RELEASED = ("grid", "bisection", "dichotomic", "stochastic")
+SEARCHES = (*RELEASED, "bisection_dichotomic", "continuation")
 
 
 def resolved(front, dataset: str = "digits", **options):
@@ -41,6 +42,7 @@ def test_config_json_holds_all_options_of_a_training_and_of_the_search(front, tr
     keys = (flat(config.training()) | flat(config)).keys()
     assert keys == flat(training()).keys() | {
         *("search", "budget", "grid", "smallest", "largest", "levels", "model"),
+        *("released", "finish_level"),
         *("corrector_epochs", "final_epochs", "knee", "parallel", "save", "compare"),
     }
 
@@ -82,18 +84,47 @@ def test_defaults_depend_on_the_optimizer(optimizer, front, training):
 
 
 @pytest.mark.parametrize("search", SEARCHES)
-@pytest.mark.parametrize("optimizer", ["adam", "madam"])
-def test_searches_in_units_of_the_objectives_need_their_sum(optimizer, search):
+@pytest.mark.parametrize("optimizer", ["adam", "madam", "mrmsprop"])
+def test_all_searches_but_continuation_take_directions(optimizer, search):
     options = {"optimizer": optimizer, "search": search}
-    if optimizer == "adam" or search in ("grid", "bisection"):
+    if optimizer == "adam" or search != "continuation":
         assert resolved(FrontConfig, **options).search.search == search
         return
     message = (
-        rf"^--search {search} chooses weights in units of the objectives, but "
-        rf"--optimizer madam applies them to directions\. Choose .* {BASELINES[0]}"
+        rf"^--search continuation follows weights of the objectives, but --optimizer "
+        rf"{optimizer} applies them to directions\. Choose .* {BASELINES[0]}"
     )
     with pytest.raises(ConfigError, match=message):
         resolved(FrontConfig, **options)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_the_released_code_has_four_searches(search):
+    options = {"search": search, "released": True}
+    if search in RELEASED:
+        found = resolved(FrontConfig, **options).search
+        assert found.finish_level and found.grid == "original"
+        assert found.budget == (26 if search == "grid" else 20)
+        assert resolved(FrontConfig, **options, budget=7).search.budget == 7
+        return
+    message = (
+        rf"^--released and --search {search} contradict each other: the released code "
+        rf"has grid, bisection, dichotomic, stochastic\. Choose .* --no-released\.$"
+    )
+    with pytest.raises(ConfigError, match=message):
+        resolved(FrontConfig, **options)
+
+
+def test_the_released_code_has_a_list_of_its_own():
+    message = r"^--released and --grid geometric contradict each other: .*Leave one out"
+    with pytest.raises(ConfigError, match=message):
+        resolved(FrontConfig, released=True, grid="geometric")
+    assert resolved(FrontConfig, released=True, grid="original").search.released
+
+
+def test_levels_are_cut_unless_they_shall_finish():
+    assert not resolved(FrontConfig).search.finish_level
+    assert resolved(FrontConfig, finish_level=True).search.finish_level
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ TRAINING_ONLY = {
 }
 SEARCH_DEFAULTS = {
     "search": "grid",
+    "released": False,
     "budget": None,
+    "finish_level": False,
     "grid": None,
     "smallest": None,
     "largest": None,
@@ -117,7 +119,10 @@ CHOICES = {
     "sparsity_schedule": ("cubic", "once"),
     "devices": (8, "all"),
     "dtype": ("float32", "bfloat16"),
-    "search": ("grid", "bisection", "dichotomic", "stochastic", "continuation"),
+    "search": (
+        *("grid", "bisection", "dichotomic", "stochastic"),
+        *("bisection_dichotomic", "continuation"),
+    ),
     "grid": ("geometric", "original"),
     "knee": ("weight_jump", "chord", "angle", "hypervolume"),
     "save": ("knee", "front", "all"),

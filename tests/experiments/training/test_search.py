@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bopt import fronts
-from bopt.fronts import Front
+from bopt.fronts import Front, Point
 from experiments.config import FrontConfig, VggFront, resolve_front, updated
 from experiments.training.search import make_search
 
@@ -55,8 +55,36 @@ def test_a_continuation_starts_between_the_ends():
     assert weight == pytest.approx(1.5e-4, rel=0.05)
 
 
-@pytest.mark.parametrize("search", ["dichotomic", "stochastic"])
-def test_segments_start_from_ends(search):
-    weights = first_weights(search=search)
-    assert len(weights) >= 2
-    np.testing.assert_allclose(np.sum(weights, axis=1), 1, rtol=1e-6)
+ENDS = ((1.0, 0.0), (0.9, 0.1))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "madam"])
+@pytest.mark.parametrize("search", ["dichotomic", "stochastic", "bisection_dichotomic"])
+def test_segments_start_from_ends(search, optimizer):
+    assert first_weights(search=search, optimizer=optimizer) == [*ENDS]
+
+
+@pytest.mark.parametrize("search", ["bisection", "dichotomic", "stochastic"])
+@pytest.mark.parametrize("optimizer", ["adam", "madam"])
+def test_searches_of_the_released_code(search, optimizer):
+    options: Any = {"search": search, "optimizer": optimizer, "budget": 5, "seed": 3}
+    config = resolve_front(updated(FrontConfig(), released=True, **options), "digits")
+    found, expected = make_search(config), fronts.released(search, 5, seed=3)
+    points = [
+        Point(own, rest) for own, rest in zip(ENDS, [(0, 9), (1, 0)], strict=True)
+    ]
+    # Twice the same normal, then a random weight.
+    dead = [
+        Point((0.9, 0.1), (1, 0)),
+        Point(ENDS[0], (0, 9)),
+        Point((0.95, 0.05), (2, 9)),
+    ]
+    for front in (Front(), Front(points), Front(dead)):
+        batch = found(front, jax.random.key(0))
+        assert batch == expected(front, jax.random.key(1))
+    assert first_weights(search=search, released=True) == [*ENDS]
+
+
+def test_the_list_of_the_released_code():
+    found = first_weights(search="grid", released=True)
+    assert found == [*fronts.ORIGINAL_WEIGHTS]
