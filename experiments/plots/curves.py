@@ -163,5 +163,6 @@ def _stationarity(axes: Axes, runs: Runs, references: References) -> str:
     values = np.concatenate(drawn)  # bands may end below 0, which is no value
     shares = np.clip(np.concatenate([lines, values[values > 0]]), 0, 1)
     fit_axis(axes, "y", np.where(shares < _ZERO, 0, shares))
-    axes.set_ylabel("Norm of the common direction\n(share of the gradients' norms)")
+    scale = "relative to the gradients' norms; 0: stationary"
+    axes.set_ylabel(f"Norm of the common direction\n({scale})")
     return "Pareto stationarity"

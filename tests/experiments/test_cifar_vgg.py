@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from drawing import CURVES
 from networks import Linear, Normalised
 from programs import VGG, finish, normalised, start
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow  # a program of their own; options: test_config_vg
 
 CHECKPOINTS = {"checkpoints", ".lock"}
 FILES = {"config.json", "metrics.jsonl", "summary.json", "model", "figures"}
-FIGURES = {"accuracy.png", "loss.png", "weight.png", "nonzeros.png"}
+FIGURES = {*CURVES, "stationarity.png"}
 
 
 def restored(network, path) -> Any:
@@ -133,7 +134,7 @@ def test_output_and_figures(finished):
     assert re.search(rf"nonzeros, conv +{conv} of 192", out)
     assert "mrmsprop on handwritten digits (scikit-learn), 3 epochs" in out
     assert {path.name for path in run.path.iterdir()} == FILES | CHECKPOINTS
-    assert {path.name for path in (run.path / "figures").iterdir()} >= FIGURES
+    assert {path.name for path in (run.path / "figures").iterdir()} == FIGURES
 
 
 def test_auto_without_network_announces_the_digits(tfds_root, tmp_path, capsys):
