@@ -34,9 +34,9 @@ os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="kills-jax-")
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"  # of small networks
 
 import fronts
+import jax
 import matplotlib.backends.backend_agg  # noqa: F401  (imports once)
 import orbax.checkpoint  # noqa: F401
 import pytest
@@ -51,9 +51,6 @@ from experiments.config import Config
 from experiments.data import digits
 from experiments.launch import main
 from experiments.paper_runs import Part
-
-digits.read = functools.cache(digits.read)
-digits.read((28, 28, 1))
 
 DIGITS = "--dataset digits --train-size 64"
 CHANGES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -279,6 +276,10 @@ if __name__ == "__main__":
     parser.add_argument("--random", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options, failed = parser.parse_args(), 0
+    # For all programs, which are forks of this process.
+    jax.config.update("jax_disable_most_optimizations", True)
+    digits.read = functools.cache(digits.read)
+    digits.read((28, 28, 1))
     root = Path(tempfile.mkdtemp(prefix="kills-"))
     for name in options.programs:
         began = time.monotonic()
