@@ -106,7 +106,9 @@ def _min_norm_of_two(gram: jax.Array) -> jax.Array:
     # Not g00 + g11 - 2 * g01, whose rounding differs for nearly equal rows: the weights
     # would add up to less than 1. The comparison is False for NaN, which passes on.
     denominator = numerators.sum()
-    parallel = denominator <= 0  # but for rounding; the shorter row is the point
-    weights = numerators / jnp.where(parallel, 1, denominator)
+    weights = numerators / jnp.where(denominator <= 0, 1, denominator)
+    weights = jnp.clip(weights, 0, 1)
+    # But for rounding; a compiler may round the two uses of a numerator differently.
+    parallel = (denominator <= 0) | (weights.sum() == 0)
     shorter = jnp.stack([g00 <= g11, g11 < g00]).astype(gram.dtype)
-    return jnp.where(parallel, shorter, jnp.clip(weights, 0, 1))
+    return jnp.where(parallel, shorter, weights)
