@@ -30,6 +30,12 @@ def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
 
 
 _OF_DIRECTIONS = ("grid", "bisection", "dichotomic", "stochastic")
+
+
+def _published(option: str, *names: str) -> dict[str, str]:
+    return {f"published-{name}": f"--{option} {name}" for name in names}
+
+
 _SEARCHES = (*_OF_DIRECTIONS, "bisection_dichotomic", "continuation")
 _TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
 # The paper's choice of weights, and of the derivative of the l1 norm at 0.
@@ -65,6 +71,8 @@ PARTS = {
             **_optimizers("sgd", "rmsprop", "smgd", "mrmsprop", prune=False),
             # Weights of least norm, rather than the default's fixed ones.
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
+            "mrmsprop-gradients": "--optimizer mrmsprop --weigh-by gradients "
+            "--l1-at-zero 0",
         },
     ),
     "published": Part(
@@ -72,14 +80,14 @@ PARTS = {
         EPOCHS["mnist_lenet", None],
         "--dataset mnist --no-figures --published",
         "--dataset digits --no-figures --published --train-size 320 --epochs 3",
-        _optimizers("smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"),
+        _published("optimizer", "smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"),
     ),
     "published-cifar": Part(
         "cifar_vgg",
         EPOCHS["cifar_vgg", None],
         "--dataset cifar10 --no-figures --published",
         "--dataset digits --no-figures --published --train-size 128 --epochs 1",
-        _optimizers("smgd", "mrmsprop", "sgd", "rmsprop"),
+        _published("optimizer", "smgd", "mrmsprop", "sgd", "rmsprop"),
     ),
     "published-fronts": Part(
         "pareto_front",
@@ -87,7 +95,7 @@ PARTS = {
         "--dataset mnist --no-figures --published",
         "--dataset digits --no-figures --published --train-size 320 --epochs 2 "
         "--final-epochs 2 --levels 1",
-        {search: f"--search {search}" for search in _SEARCHES[:4]},
+        _published("search", *_OF_DIRECTIONS),
     ),
     "fronts": Part(
         "pareto_front",
