@@ -46,7 +46,8 @@ class Search:
     #: --released).
     finish_level: bool = False
     #: List of a grid search: geometric, from SMALLEST to LARGEST, or the 26 of the
-    #: paper's code (default original for madam and mrmsprop, else geometric).
+    #: paper's code (default original for madam, mrmsprop and --released, else
+    #: geometric).
     grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None
     #: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG).
     smallest: Annotated[float | None, DEPENDS] = None
