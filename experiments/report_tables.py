@@ -150,7 +150,8 @@ class Result(NamedTuple):
         else:
             how = {"cubic": "gradually"}.get(config["sparsity_schedule"], "once")
             pruning = f"pruned to {100 * config['sparsity']:g} %, {how}"
-        return f"{config['optimizer']} {weights}; {pruning}"
+        released = ", as in the released code" if config.get("published") else ""
+        return f"{config['optimizer']} {weights}; {pruning}{released}"
 
 
 def training_tables(own: Sequence[Result]) -> list[str]:

@@ -214,5 +214,9 @@ def legend_below(figure: Figure | SubFigure, panels: Iterable[Axes]) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        look = {"ncols": 4, "fontsize": 9, "markerscale": 0.8, "frameon": False}
+        # As many columns as fit, in inches: a marker and the longest label.
+        inches = figure.bbox.width / figure.figure.dpi
+        columns = int(inches / (0.55 + 0.07 * max(map(len, found))))
+        look = {"ncols": min(max(columns, 1), 4), "fontsize": 9, "frameon": False}
+        look["markerscale"] = 0.8
         figure.legend(found.values(), found, loc="outside lower center", **look)
