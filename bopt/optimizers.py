@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from bopt.selections import Where
+from bopt.selections import Where, path_names
 from bopt.smgd import WeighBy, check_static, smgd
 from bopt.weightings import Weighting
 from bopt.weightings.weighting import WeightingFunction
@@ -187,7 +187,8 @@ def scale_by_keras_adam(
       An `optax.GradientTransformation`.
 
     Raises:
-      ValueError: an `amsgrad` that is no Python bool.
+      ValueError: an `amsgrad` that is no Python bool; when traced, an update of another
+        shape than its parameter (named).
 
     Example:
       >>> import bopt, jax.numpy as jnp, optax
@@ -211,15 +212,24 @@ def scale_by_keras_adam(
         step = jnp.zeros([], jnp.int32)
         return KerasAdamState(step, zeros, zeros, zeros if amsgrad else ())
 
+    def check(name, update, moment):
+        if jnp.shape(update) != jnp.shape(moment):
+            raise ValueError(
+                f"scale_by_keras_adam got an update of shape {jnp.shape(update)} at "
+                f"'{name}'; expected {jnp.shape(moment)}, the shape of the parameter: "
+                "give it to bopt.smgd as preconditioner, or put it after smgd."
+            )
+
     def update_fn(updates, state, params=None):
         del params
+        jax.tree.map(check, path_names(state.mu), updates, state.mu)
         step = optax.safe_increment(state.step)
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment_per_elem_norm(updates, state.nu, b2, 2)
         nu_max = jax.tree.map(jnp.maximum, state.nu_max, nu) if amsgrad else ()
         factor = jnp.sqrt(1 - b2**step) / (1 - b1**step)
         scaled = jax.tree.map(
-            lambda m, v: (factor * m / (jnp.sqrt(v) + eps)).astype(m.dtype),
+            lambda m, v: factor.astype(m.dtype) * m / (jnp.sqrt(v) + eps),
             mu,
             nu_max if amsgrad else nu,
         )

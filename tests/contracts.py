@@ -108,6 +108,16 @@ TRANSFORMS = {
     "mrmsprop": public(
         "mrmsprop", ADAM_STATIC, ("learning_rate", "decay", "eps"), 0.1
     ),
+    "scale_by_keras_adam": public(
+        "scale_by_keras_adam", ("amsgrad",), ("b1", "b2", "eps"), num_objectives=0
+    ),
+    "scale_by_keras_adam, amsgrad": public(
+        "scale_by_keras_adam",
+        ("amsgrad",),
+        ("b1", "b2", "eps"),
+        num_objectives=0,
+        amsgrad=True,
+    ),
     "prune": public("prune", PRUNE_STATIC, ("threshold",), 0.3, num_objectives=0),
     "prune, regrow=False": public(
         "prune", PRUNE_STATIC, ("threshold",), 0.3, num_objectives=0, regrow=False

@@ -29,6 +29,7 @@ ARCHETYPES = {
     "smgd, preconditioned",
     "madam",
     "mrmsprop",
+    "scale_by_keras_adam",
     "prune",
     "prune_to",
     "smgd, clip, adam, prune",

@@ -302,7 +302,7 @@ def test_a_checkpoint_of_a_later_version_is_refused(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints_module, "FORMAT", 999)
         fill(path, [2, 4])
-    message = r"/4 was written by a later version .*format is 999; expected 2\. Resume"
+    message = r"/4 was written by a later version .*format is 999; expected 3\. Resume"
     with opened(path) as checkpoints:
         with pytest.raises(RunDirectoryError, match=message):
             checkpoints.restore(small(0))
