@@ -9,7 +9,9 @@ K. Klamroth, F. Heldmann, M. Stiglmayr, *Efficient and sparse neural networks by
 weights in a multiobjective learning approach*, 2022 (arXiv 2008.13590).
 """
 
+import importlib as _importlib
 from importlib import metadata as _metadata
+from typing import Any as _Any
 
 from bopt import fronts, sparsity
 from bopt.objectives import l1, l2, value_and_jac
@@ -51,6 +53,14 @@ __all__ = [
     "union",
     "value_and_jac",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    """Import `models`, which needs Flax, on first use."""
+    if name == "models":
+        return _importlib.import_module("bopt.models")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 try:
     __version__ = _metadata.version("bopt-jax")

@@ -163,14 +163,26 @@ def _taken(function: Objective, keywords: dict[str, Any]) -> dict[str, Any]:
 def _check_real(params: PyTree) -> None:
     """Raise ValueError for a leaf that has no real gradient."""
     for index, leaf in enumerate(jax.tree.leaves(params)):
-        dtype = getattr(leaf, "dtype", None) or jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.floating):
-            name = jax.tree.leaves(path_names(params))[index]
+        dtype = getattr(leaf, "dtype", None) or _dtype_of_number(leaf)
+        if dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+            continue
+        name = jax.tree.leaves(path_names(params))[index]
+        if dtype is None:
             raise ValueError(
-                f"value_and_jac got a parameter of dtype {dtype} at '{name}'; expected "
-                "real floating-point parameters: pass counters and random keys as "
-                "arguments, and split complex ones into real and imaginary parts."
+                f"value_and_jac got a parameter of type {type(leaf).__name__} at "
+                f"'{name}'; expected arrays: of a module, pass the parameters alone "
+                "(eqx.partition, nnx.split)."
             )
+        raise ValueError(
+            f"value_and_jac got a parameter of dtype {dtype} at '{name}'; expected "
+            "real floating-point parameters: pass counters and random keys as "
+            "arguments, and split complex ones into real and imaginary parts."
+        )
+
+
+def _dtype_of_number(leaf: Any) -> Any:
+    """The dtype of a Python number; None for anything else."""
+    return jnp.result_type(leaf) if isinstance(leaf, int | float | complex) else None
 
 
 def _checked_values(values: Any, who: str, alone: bool) -> jax.Array:

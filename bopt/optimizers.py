@@ -208,9 +208,10 @@ def scale_by_keras_adam(
     check_static("scale_by_keras_adam", "amsgrad", amsgrad, bool)
 
     def init_fn(params):
-        zeros = optax.tree.zeros_like(params)
+        # Arrays of their own, so that the state can be donated.
+        mu, nu, nu_max = (optax.tree.zeros_like(params) for _ in range(3))
         step = jnp.zeros([], jnp.int32)
-        return KerasAdamState(step, zeros, zeros, zeros if amsgrad else ())
+        return KerasAdamState(step, mu, nu, nu_max if amsgrad else ())
 
     def check(name, update, moment):
         if jnp.shape(update) != jnp.shape(moment):

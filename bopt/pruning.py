@@ -11,7 +11,14 @@ from jax.typing import ArrayLike
 
 from bopt._dtypes import wide_dtype
 from bopt._largest import largest, ranked
-from bopt.selections import PyTree, Where, checked, path_names, select
+from bopt._leaves import check_same_leaves
+from bopt.selections import (
+    PyTree,
+    Where,
+    checked,
+    path_names,
+    select,
+)
 
 
 class PruneState(NamedTuple):
@@ -296,5 +303,6 @@ def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> 
             f"parameter: {hint}."
         )
 
+    check_same_leaves(name, updates, params)
     names = path_names(params)
     jax.tree.map(check, mask, names, updates, params, is_leaf=_is_masked)

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from bopt._dtypes import wide_dtype
+from bopt._leaves import check_same_leaves
 from bopt._rows import combination, inner_products
 from bopt.selections import PyTree, Where, path_name, select
 from bopt.weightings import Weighting, min_norm
@@ -162,7 +163,13 @@ def smgd(
             rows, inner_state = jax.vmap(one, axis_size=m)(jac, state.preconditioner)
         weighed = jac if weigh_by == "gradients" else rows
         gram = inner_products(_selected(where, weighed), m)
-        weights, weighting_state = weights_of.update(gram, values, state.weighting)
+        result = weights_of.update(gram, values, state.weighting)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ValueError(
+                f"The weighting's update returned {type(result).__name__}; expected "
+                "(weights, state)."
+            )
+        weights, weighting_state = jnp.asarray(result[0]), result[1]
         if jnp.shape(weights) != (m,):
             raise ValueError(
                 f"The weighting returned weights of shape {jnp.shape(weights)}; "
@@ -194,7 +201,8 @@ def stationarity(jac: PyTree, *, where: Where | None = None) -> jax.Array:
       finite.
 
     Raises:
-      ValueError: a selection that matches nothing.
+      ValueError: a selection that matches nothing, or leaves of different numbers of
+        rows (named).
 
     Example:
       >>> import bopt, jax.numpy as jnp
@@ -207,7 +215,14 @@ def stationarity(jac: PyTree, *, where: Where | None = None) -> jax.Array:
     algorithm (MGDA)* (Comptes Rendus Mathematique 2012).
     """
     leaves = _selected(where, jac)
-    m = len(leaves[0]) if leaves else 1
+    m = next((len(leaf) for leaf in leaves if jnp.ndim(leaf)), 1)
+    for path, leaf in jax.tree.leaves_with_path(jac):
+        if jnp.shape(leaf)[:1] != (m,):
+            raise ValueError(
+                f"stationarity got an array of shape {jnp.shape(leaf)} at "
+                f"'{path_name(path)}'; expected ({m}, ...), one row per objective: "
+                "compute the jacobian with bopt.value_and_jac."
+            )
     gram = inner_products(leaves, m)
     weights, _ = min_norm().update(gram, None, ())
     least = jnp.sqrt(jnp.maximum(weights @ gram @ weights, 0))
@@ -244,6 +259,8 @@ def _check_jacobian(jac: PyTree, params: PyTree | None, m: int) -> None:
     """Raise ValueError unless each leaf is a parameter's with a leading axis m."""
     leaves = jax.tree.leaves_with_path(jac)
     shapes: list[Any] = [None] * len(leaves)
+    if params is not None:
+        check_same_leaves("smgd", jac, params)
     if params is not None and jax.tree.structure(params) == jax.tree.structure(jac):
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(params)]
     for (path, leaf), shape in zip(leaves, shapes, strict=True):

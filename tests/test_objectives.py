@@ -240,6 +240,11 @@ def test_a_constant_integer_objective():
     assert not any(leaf[1].any() for leaf in jax.tree.leaves(jac))
 
 
+def test_what_is_no_array_is_named():
+    with pytest.raises(ValueError, match=r"of type \w+ at 'f'; expected arrays"):
+        bopt.value_and_jac([bopt.l2])({"w": jnp.ones((1, 1)), "f": jnp.tanh})
+
+
 def test_complex_parameters_are_refused():
     with pytest.raises(ValueError, match="complex64; expected real parameters"):
         bopt.l1({"w": jnp.ones((2, 2), jnp.complex64)})

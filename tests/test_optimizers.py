@@ -111,3 +111,12 @@ def test_forgotten_static_arguments_are_named(optimizer):
     injected = optax.inject_hyperparams(optimizer)()
     with pytest.raises(ValueError, match="name 'num_objectives' in static_args"):
         jax.eval_shape(injected.init, PARAMS)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_keras_adam_may_be_donated(amsgrad):
+    optimizer = bopt.scale_by_keras_adam(amsgrad=amsgrad)
+    params = {"w": jnp.ones((2, 2))}
+    update = jax.jit(lambda state: optimizer.update(params, state), donate_argnums=0)
+    updates, _ = update(optimizer.init(params))
+    np.testing.assert_allclose(updates["w"], 1, rtol=1e-4)

@@ -33,6 +33,14 @@ IDS = [f"{module.__name__}.{name}" for module, name in NAMES]
 public = pytest.mark.parametrize("module, name", NAMES, ids=IDS)
 
 
+def test_submodules_are_there_without_an_import_of_their_own():
+    code = "import bopt; bopt.sparsity.export.save; bopt.models.LeNet5"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    for module in (bopt, bopt.sparsity):
+        with pytest.raises(AttributeError, match=r"bopt.* has no attribute 'nothing'"):
+            module.nothing  # noqa: B018
+
+
 def objects(module, name):
     """Functions and classes under a public name; not modules and type aliases."""
     value = getattr(module, name)

@@ -307,6 +307,16 @@ def shaped(shape):
             None,
             r"shape \(\) at 'conv'; expected \(2, \.\.\.\)",
         ),
+        (
+            {"dense": problems.jacobian(PARAMS)["dense"]},
+            PARAMS,
+            r"smgd got updates without 'conv'; expected one for each of the 3 param",
+        ),
+        (
+            problems.jacobian(PARAMS | {"more": jnp.ones(2)}),
+            PARAMS,
+            r"smgd got updates with 'more', which is no parameter",
+        ),
     ],
 )
 def test_wrong_jacobians_are_named(jac, params, message):
@@ -336,6 +346,17 @@ def test_wrong_jacobians_are_named(jac, params, message):
                 bopt.smgd(lambda gram, values: gram), problems.jacobian(PARAMS)
             ),
             r"weighting returned weights of shape \(2, 2\); expected \(2,\)",
+        ),
+        (
+            lambda: direction_and_weights(
+                bopt.smgd(bopt.Weighting(lambda m: (), lambda g, v, s: g[0])),
+                problems.jacobian(PARAMS),
+            ),
+            r"update returned \w+; expected \(weights, state\)",
+        ),
+        (
+            lambda: bopt.smgd(bopt.Weighting(None, max)),  # type: ignore
+            "a Weighting whose init is None; expected a function",
         ),
         (
             lambda: direction_and_weights(

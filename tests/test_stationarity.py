@@ -55,3 +55,9 @@ def test_only_the_selected_leaves_count():
     assert bopt.stationarity(jac, where="a") == expected
     with pytest.raises(ValueError, match="matches no"):
         bopt.stationarity(jac, where="c")
+
+
+@pytest.mark.parametrize("wrong", [jnp.ones((3, 2)), jnp.ones(())])
+def test_leaves_of_other_numbers_of_rows_are_named(wrong):
+    with pytest.raises(ValueError, match=r"at 'c'; expected \(2, \.\.\.\), one"):
+        bopt.stationarity(rows(0, 2) | {"c": wrong})

@@ -100,7 +100,10 @@ def json_text(points: Iterable[Point]) -> str:
 
 def points_of_json(text: str) -> list[Point]:
     """The points of a JSON text, see `Front.from_json`."""
-    content = json.loads(text)
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("It is nested too deeply for the JSON of a front.") from None
     if not isinstance(content, dict) or not isinstance(content.get("points"), list):
         raise ValueError('Not a front; expected {"points": [...]}.')
     points = []

@@ -38,6 +38,10 @@ def array_format(path: str | Path) -> tuple[Write, Read]:
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write or replace a file: whole or not at all."""
     path = Path(os.path.realpath(path))  # a link stays a link
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{path} cannot be written: there is no folder {path.parent}. Make it."
+        )
     temporary = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with open(temporary, "xb") as file:

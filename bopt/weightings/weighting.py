@@ -49,6 +49,13 @@ class Weighting(NamedTuple):
 def as_weighting(given: Weighting | WeightingFunction) -> Weighting:
     """Take a function for a weighting without state; raise on anything else."""
     if isinstance(given, Weighting):
+        for name, function in given._asdict().items():
+            if not callable(function):
+                raise ValueError(
+                    f"bopt got a Weighting whose {name} is {function!r}; expected a "
+                    "function (for a weighting without state, a function (gram, "
+                    "values) -> weights is enough)."
+                )
         return given
     if not callable(given) or not _takes_two(given):
         raise ValueError(
