@@ -235,6 +235,10 @@ def test_a_file_of_another_program(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones(3))
     with pytest.raises(ValueError, match=r"a\.npz is damaged, or was not written by"):
         export.load(tmp_path / "a.npz")
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere/a\.npz cannot be written: the"
+    ):
+        export.save(tmp_path / "nowhere/a.npz", {"w": np.ones(2)})
     with pytest.raises(FileNotFoundError):
         export.load(tmp_path / "b.npz")
 

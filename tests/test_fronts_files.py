@@ -190,6 +190,7 @@ def text(**changed) -> str:
     ("text", "message"),
     [
         ("{", "Expecting"),
+        ("[" * 100_000, "nested too deeply"),
         ("[]", "Not a front"),
         ('{"points": [1]}', "Point 1 has no list of objectives"),
         ('{"points": [{"weights": [1, 0]}]}', "Point 1 has no list of objectives"),
