@@ -6,7 +6,10 @@ from bopt.selections import PyTree, path_names
 
 
 def check_same_leaves(name: str, updates: PyTree, params: PyTree) -> None:
-    """Raise ValueError unless updates have the leaves of the parameters, by path."""
+    """Raise ValueError if updates have some of the parameters' leaves, by path.
+
+    Trees that share none are of wrappers: `optax.lookahead` gives two copies.
+    """
     if jax.tree.structure(updates) == jax.tree.structure(params):
         return
     found, expected = (
@@ -14,7 +17,7 @@ def check_same_leaves(name: str, updates: PyTree, params: PyTree) -> None:
     )
     wrong = [f"without '{path}'" for path in sorted(expected - found)]
     wrong += [f"with '{path}', which is no parameter" for path in found - expected]
-    if wrong:
+    if wrong and found & expected:
         raise ValueError(
             f"{name} got updates {wrong[0]}; expected one for each of the "
             f"{len(expected)} parameters, in a tree like theirs."
