@@ -208,10 +208,11 @@ def scale_by_keras_adam(
     check_static("scale_by_keras_adam", "amsgrad", amsgrad, bool)
 
     def init_fn(params):
-        # Arrays of their own, so that the state can be donated.
-        mu, nu, nu_max = (optax.tree.zeros_like(params) for _ in range(3))
+        def zeros():  # arrays of their own, so that the state can be donated
+            return optax.tree.zeros_like(params)
+
         step = jnp.zeros([], jnp.int32)
-        return KerasAdamState(step, mu, nu, nu_max if amsgrad else ())
+        return KerasAdamState(step, zeros(), zeros(), zeros() if amsgrad else ())
 
     def check(name, update, moment):
         if jnp.shape(update) != jnp.shape(moment):

@@ -36,12 +36,13 @@ def published(options: Any, given: First) -> Any:
     found = dict(_COMMON)
     if "search" in before:
         found |= _SEARCH
-    elif given.split:
-        found |= {"split_loss": "whole", "conv_l2": 0.0}
     else:
-        found["conv_l2_both"] = optimizer not in BASELINES
-    if "search" not in before and optimizer in ("madam", "mrmsprop"):
-        found["weigh_by"] = "gradients"
+        if given.split:
+            found |= {"split_loss": "whole", "conv_l2": 0.0}
+        else:
+            found["conv_l2_both"] = optimizer not in BASELINES
+        if optimizer in ("madam", "mrmsprop"):
+            found["weigh_by"] = "gradients"
     if isinstance(options.data, VggData):
         found["learning_rate"] = 1e-2
         if optimizer == "smgd":
