@@ -6,7 +6,10 @@ because `optax.adam` itself raises under it.
 
 Most of the time of the tests is the time of XLA's compiler. Therefore the compiled
 programs are kept for the session, for all workers and for the processes that the tests
-start. The fast tests do without most optimizations; the slow ones have them all.
+start, without most optimizations. With all of them, as the programs of users have:
+
+    JAX_DISABLE_MOST_OPTIMIZATIONS=false XLA_FLAGS=--xla_cpu_use_fusion_emitters=true \\
+        python -m pytest -m "slow or not slow"
 """
 
 import gc
@@ -45,20 +48,19 @@ def known(flag: str) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    fast = config.option.markexpr == "not slow"
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")  # inherited by the workers
-    if folder is None:
-        folder = config.stash[CACHE] = tempfile.mkdtemp(prefix="bopt-tests-")
     options = {
-        "jax_compilation_cache_dir": folder,
+        "jax_compilation_cache_dir": None,
         "jax_persistent_cache_min_compile_time_secs": 0.1,
-        "jax_disable_most_optimizations": fast,
+        "jax_disable_most_optimizations": True,
     }
     for name, value in options.items():
-        jax.config.update(name, value)
-        os.environ[name.upper()] = str(value).lower()
+        if name.upper() not in os.environ:  # which workers and programs inherit
+            if value is None:
+                value = config.stash[CACHE] = tempfile.mkdtemp(prefix="bopt-tests-")
+            jax.config.update(name, value)
+            os.environ[name.upper()] = str(value)
     flags = os.environ.get("XLA_FLAGS", "")
-    if fast and EMITTERS not in flags and known(EMITTERS):
+    if EMITTERS not in flags and known(EMITTERS):
         os.environ["XLA_FLAGS"] = f"{flags} --{EMITTERS}=false".strip()
 
 

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jax
 import pytest
 from filelock import FileLock
 
@@ -65,18 +64,6 @@ def trained_front(tmp_path_factory, request) -> Path:
             assert trace(f"{words} --budget {BUDGET} --out {path}") == 0
 
     return once("trained-front", train, tmp_path_factory, request)
-
-
-@pytest.fixture
-def quick_compiler(monkeypatch):
-    """Compile without most optimizations, here and in processes, as all fast tests do:
-    for tests of files, messages and processes, whose numbers do not matter."""
-    name = "jax_disable_most_optimizations"
-    before = jax.config.read(name)
-    monkeypatch.setenv(name.upper(), "true")
-    jax.config.update(name, True)
-    yield
-    jax.config.update(name, before)
 
 
 @pytest.fixture(scope="session")

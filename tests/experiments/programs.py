@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 from networks import Normalised, Small
 
@@ -26,12 +25,11 @@ TIMEOUT = 240  # seconds; a busy machine takes ten times as long as a quiet one
 
 
 def start_quickly() -> None:
-    """Make this process, one of many, compile without most optimizations and read the
-    digits from a file: scikit-learn takes a second to import.
+    """Make this process, one of many, read the digits from a file: scikit-learn takes a
+    second to import.
 
     The file is beside the compiled programs, which all processes of the tests share.
     """
-    jax.config.update("jax_disable_most_optimizations", True)
     folder, read = os.environ.get("JAX_COMPILATION_CACHE_DIR"), digits.read
 
     def kept(shape):

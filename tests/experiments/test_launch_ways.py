@@ -11,7 +11,7 @@ from experiments.config import Config
 from experiments.launch import main
 from experiments.runs.reading import read
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compiler")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,6 @@ def test_the_knee_is_trained_again(trained_front):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize(
     ("search", "save"),
     [("grid", "front"), *((search, "all") for search in SEARCHES)],
@@ -119,7 +118,6 @@ def test_networks_are_kept(search, save, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize(
     "words",
     [
@@ -148,7 +146,6 @@ def test_the_last_level_is_cut_to_the_widest_gaps_or_finishes(words, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 def test_seeds_are_trained_for_each_weight(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --seeds 2 --seed 7 --budget 3 --out {path}") == 0
@@ -170,7 +167,6 @@ def test_without_a_knee_there_is_no_final_training(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 def test_a_training_that_diverges_is_a_point_of_nans(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --budget 3 --learning-rate 1e38 --out {path}") == 0

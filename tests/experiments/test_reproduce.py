@@ -147,7 +147,7 @@ def test_the_runs_of_each_part(part, codes, monkeypatch):
 
 
 @pytest.fixture
-def short(quick_compiler):
+def short():
     """Two runs of LeNet-5 instead of those of the part mnist."""
     runs = {"adam": "--optimizer adam", "once": PARTS["mnist"].runs["once"]}
     words = "--dataset digits --no-figures --train-size 64 --epochs 1"
@@ -186,7 +186,6 @@ def test_finished_runs_are_left_alone_and_failed_ones_are_named(short, tmp_path,
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_run_and_the_command_resumes(number, tmp_path):
     words = f"--smoke --part mnist --seeds 1 --epochs 100000 --out {tmp_path}"
@@ -219,7 +218,6 @@ TRAINED = {
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("name", TRAINED)
 def test_runs_with_each_option_train(name, tmp_path):
     """With small networks instead of LeNet-5 and VGG."""
@@ -237,7 +235,6 @@ def test_runs_with_each_option_train(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compiler")
 def test_all_fronts_train(tmp_path, monkeypatch, capfd):
     """In this process, with a small network instead of LeNet-5; and their page."""
     use_small(monkeypatch)
