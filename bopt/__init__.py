@@ -14,15 +14,23 @@ from importlib import metadata as _metadata
 from typing import Any as _Any
 
 from bopt import fronts, sparsity
-from bopt.objectives import l1, l2, value_and_jac
+from bopt.objectives import value_and_jac
 from bopt.optimizers import (
     KerasAdamState,
     madam,
     mrmsprop,
     scale_by_keras_adam,
 )
+from bopt.penalties import hoyer_square, l1, l2, log_penalty, mcp
 from bopt.pruning import PruneState, prune, prune_to
-from bopt.schedules import cubic_sparsity, logistic_decay, time_decay
+from bopt.schedules import (
+    cubic_sparsity,
+    evidence,
+    hold_cosine,
+    logistic_decay,
+    time_decay,
+)
+from bopt.scores import Score, magnitude, movement, saliency
 from bopt.selections import complement, select, union
 from bopt.smgd import SmgdState, smgd, stationarity
 from bopt.weightings import Weighting, fixed, min_norm
@@ -30,20 +38,29 @@ from bopt.weightings import Weighting, fixed, min_norm
 __all__ = [
     "KerasAdamState",
     "PruneState",
+    "Score",
     "SmgdState",
     "Weighting",
     "complement",
     "cubic_sparsity",
+    "evidence",
     "fixed",
     "fronts",
+    "hold_cosine",
+    "hoyer_square",
     "l1",
     "l2",
+    "log_penalty",
     "logistic_decay",
     "madam",
+    "magnitude",
+    "mcp",
     "min_norm",
+    "movement",
     "mrmsprop",
     "prune",
     "prune_to",
+    "saliency",
     "scale_by_keras_adam",
     "select",
     "smgd",

@@ -20,7 +20,8 @@ from bopt._dtypes import wide_dtype
 def ranked(magnitudes: list[jax.Array], allowed: list[jax.Array]) -> list[jax.Array]:
     """Unsigned integers in the order of the magnitudes; 0 for entries not allowed.
 
-    The bits of floats that are not negative are in their order.
+    The bits of floats that are not negative are in their order, those of negative ones
+    in the opposite.
     """
     wide = wide_dtype(magnitudes)
     unsigned = jnp.uint64 if wide == jnp.float64 else jnp.uint32
@@ -28,6 +29,8 @@ def ranked(magnitudes: list[jax.Array], allowed: list[jax.Array]) -> list[jax.Ar
     def rank(magnitude, allowed):
         number = jnp.where(jnp.isnan(magnitude), jnp.inf, magnitude).astype(wide)
         bits = jax.lax.bitcast_convert_type(number, unsigned)
+        sign = jnp.ones((), unsigned) << (jnp.iinfo(unsigned).bits - 1)
+        bits = jnp.where(number < 0, ~bits, jnp.where(number == 0, sign, bits | sign))
         return jnp.where(allowed, bits + jnp.ones((), unsigned), 0)
 
     return [rank(*pair) for pair in zip(magnitudes, allowed, strict=True)]

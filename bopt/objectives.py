@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from bopt._dtypes import wide_dtype
-from bopt.selections import PyTree, Where, path_names, selected_leaves
+from bopt.selections import PyTree, path_names
 
 Objective = Callable[..., Any]
 
@@ -221,88 +221,3 @@ def _split_aux(result: Any, has_aux: bool, function: Objective) -> tuple[Any, An
 
 def _name(function: Objective) -> str:
     return getattr(function, "__name__", None) or repr(function)
-
-
-def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 1.0) -> jax.Array:
-    """Sum of absolute values of the selected leaves, the complexity of the paper.
-
-    It is an objective: ``bopt.value_and_jac([loss, bopt.l1])``. Its gradient is
-    sign(w), and `at_zero` where w is 0, which after pruning is almost everywhere.
-
-    `at_zero` matters when weights follow from norms. With 1, as `jax.grad` of
-    `jax.numpy.abs`, the norm of the gradient is constant while entries are pruned. With
-    0, as in the paper's code, it shortens, so the l1 norm gets more weight and prunes
-    more: right with ``weigh_by="gradients"`` of `bopt.madam`; with
-    ``weigh_by="directions"`` (the default) nothing stops this before the network is
-    dead.
-
-    Args:
-      params: a pytree of arrays.
-      *args: ignored (the batch, which every objective is called with).
-      where: a selection (see `bopt.selections`), by default leaves of rank 2.
-      at_zero: the derivative at 0, a subgradient in [-1, 1]: 1 as in `jax.numpy.abs`,
-        0 as in the paper's code.
-
-    Returns:
-      A scalar, accumulated in float32 or the parameters' dtype if that is wider.
-
-    Raises:
-      ValueError: the selection matches nothing, or `at_zero` is out of range.
-
-    Example:
-      >>> import bopt, jax.numpy as jnp
-      >>> params = {"kernel": jnp.array([[3.0, -1.0]]), "bias": jnp.array([5.0])}
-      >>> print(bopt.l1(params), bopt.l1(params, where="*"))
-      4.0 9.0
-
-    Source: arXiv 2008.13590, section 3.
-    """
-    del args
-    if not -1 <= at_zero <= 1:
-        raise ValueError(
-            f"l1 got at_zero={at_zero}; expected a subgradient of |w| at 0, from -1 to "
-            "1."
-        )
-
-    def magnitude(leaf):
-        sign = jnp.where(leaf == 0, jnp.asarray(at_zero, leaf.dtype), jnp.sign(leaf))
-        return leaf * jax.lax.stop_gradient(sign)
-
-    return _sum_over(magnitude, params, where)
-
-
-def l2(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
-    """Sum of squares of the selected leaves, without root or half, as in Keras.
-
-    Penalties can be added: the l1 norm of the dense kernels plus this sum of the
-    convolution kernels is
-    ``lambda params, *_: bopt.l1(params, where=2) + bopt.l2(params, where=4)``.
-
-    Args:
-      params: a pytree of arrays.
-      *args: ignored (the batch, which every objective is called with).
-      where: a selection (see `bopt.selections`), by default leaves of rank 2.
-
-    Returns:
-      A scalar, accumulated in float32 or the parameters' dtype if that is wider.
-
-    Raises:
-      ValueError: the selection matches nothing.
-
-    Example:
-      >>> import bopt, jax.numpy as jnp
-      >>> params = {"conv": jnp.full((1, 1, 1, 2), 3.0), "dense": jnp.ones((1, 2))}
-      >>> print(bopt.l2(params, where=4))
-      18.0
-    """
-    del args
-    return _sum_over(jnp.square, params, where)
-
-
-def _sum_over(function: Callable[[jax.Array], jax.Array], params: PyTree, where: Where):
-    """Sum of a function over the entries of the selected leaves."""
-    leaves = [jnp.asarray(leaf) for leaf in selected_leaves(where, params)]
-    wide = wide_dtype(leaves)
-    return sum(
-        (jnp.sum(function(leaf.astype(wide))) for leaf in leaves), jnp.zeros((), wide)
-    )
