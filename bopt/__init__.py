@@ -14,6 +14,7 @@ from importlib import metadata as _metadata
 from typing import Any as _Any
 
 from bopt import fronts, sparsity
+from bopt._pruning import PruneState
 from bopt.objectives import value_and_jac
 from bopt.optimizers import (
     KerasAdamState,
@@ -22,7 +23,7 @@ from bopt.optimizers import (
     scale_by_keras_adam,
 )
 from bopt.penalties import hoyer_square, l1, l2, log_penalty, mcp
-from bopt.pruning import PruneState, prune, prune_to
+from bopt.pruning import prune, prune_n_m, prune_to
 from bopt.schedules import (
     cubic_sparsity,
     evidence,
@@ -59,6 +60,7 @@ __all__ = [
     "movement",
     "mrmsprop",
     "prune",
+    "prune_n_m",
     "prune_to",
     "saliency",
     "scale_by_keras_adam",

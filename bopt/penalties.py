@@ -104,8 +104,8 @@ def log_penalty(
     Example:
       >>> import bopt, jax.numpy as jnp
       >>> params = {"kernel": jnp.array([[0.001, -2.0]])}
-      >>> print(bopt.log_penalty(params).round(4))
-      0.3055
+      >>> print(f"{bopt.log_penalty(params):.4f}")
+      0.3054
 
     Source: E. J. Candes, M. B. Wakin, S. P. Boyd, *Enhancing sparsity by reweighted l1
     minimization* (2008), section 2.2.
@@ -144,8 +144,8 @@ def mcp(
     Example:
       >>> import bopt, jax.numpy as jnp
       >>> params = {"kernel": jnp.array([[0.1, -2.0]])}
-      >>> print(bopt.mcp(params).round(4))
-      0.1
+      >>> print(f"{bopt.mcp(params):.4f}")
+      0.1000
 
     Source: C.-H. Zhang, *Nearly unbiased variable selection under minimax concave
     penalty* (Annals of Statistics 2010), eq. 2.1 with lambda 1.

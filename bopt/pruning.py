@@ -1,43 +1,18 @@
 """Pruning during training: entries become exact zeros, by threshold or by number."""
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, TypeGuard
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 
-from bopt._dtypes import wide_dtype
 from bopt._largest import largest, ranked
-from bopt._leaves import check_same_leaves
-from bopt.scores import Score, WorthFunction, as_score, magnitude
-from bopt.selections import PyTree, Where, checked, path_names, select
-
-
-class PruneState(NamedTuple):
-    """State of `prune` and `prune_to`.
-
-    Attributes:
-      mask: a tree like the parameters: a boolean array per selected leaf, True = kept;
-        `optax.MaskedNode` for the other leaves. Unlike the static masks of
-        `optax.masked`, these change during training. Read them from any chain with
-        ``optax.tree.get(state, "PruneState").mask``.
-      step: scalar int32, the number of updates so far.
-      score: the score's own state; ``()`` if it has none.
-      optimizer: the state of the optimizer that is pruned; ``()`` in a chain.
-
-    Example:
-      >>> import bopt, jax.numpy as jnp
-      >>> bopt.prune().init({"kernel": jnp.ones((1, 2)), "bias": jnp.ones(2)}).mask
-      {'bias': MaskedNode(), 'kernel': Array([[ True,  True]], dtype=bool)}
-    """
-
-    mask: PyTree
-    step: ArrayLike
-    score: Any = ()
-    optimizer: Any = ()
+from bopt._pruning import PruneState, check_at_least_0, known, pruning
+from bopt.scores import Score, WorthFunction
+from bopt.selections import PyTree, Where, path_names, select
 
 
 def prune(
@@ -107,7 +82,7 @@ def prune(
     biases of the dense layers.
     """
     if score is None:
-        _check_at_least_0("prune", "threshold", threshold)
+        check_at_least_0("prune", "threshold", threshold)
     regrow = regrow and not keep_zeros
 
     def new_mask(masks, worth, step):
@@ -121,7 +96,7 @@ def prune(
         return [kept(*pair) for pair in zip(worth, masks, strict=True)]
 
     timing = every, start, stop
-    return _pruning("prune", new_mask, score, optimizer, where, keep_zeros, *timing)
+    return pruning("prune", new_mask, score, optimizer, where, keep_zeros, *timing)
 
 
 def prune_to(
@@ -130,7 +105,7 @@ def prune_to(
     score: Score | WorthFunction | None = None,
     optimizer: optax.GradientTransformation | None = None,
     where: Where = 2,
-    scope: Literal["global", "layer"] = "global",
+    scope: Literal["global", "layer", "erdos_renyi"] = "global",
     regrow: bool = True,
     keep_zeros: bool = False,
     every: int = 1,
@@ -155,7 +130,9 @@ def prune_to(
       optimizer: as `prune`.
       where: a selection (see `bopt.selections`), by default leaves of rank 2.
       scope: ``"global"``: the entries of all selected leaves compete; ``"layer"``: each
-        leaf gets the sparsity by itself.
+        leaf gets the sparsity by itself; ``"erdos_renyi"``: k entries in all, of each
+        leaf a share that is proportional to ``sum(shape) / prod(shape)``, so that
+        large layers become sparser (and none keeps more than all of its entries).
       regrow: if True, a pruned entry may come back on a later pruning step. If False,
         fewer than k entries are kept where fewer are left.
       keep_zeros: as `prune`.
@@ -183,185 +160,154 @@ def prune_to(
 
     Source: S. Han, J. Pool, J. Tran, W. J. Dally, *Learning both weights and
     connections for efficient neural networks* (arXiv 1506.02626); with a schedule,
-    M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878).
+    M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878); the shares of
+    ``"erdos_renyi"`` are those of U. Evci, T. Gale, J. Menick, P. S. Castro, E. Elsen,
+    *Rigging the lottery* (arXiv 1911.11134), section 3.
     """
-    _check_at_least_0("prune_to", "sparsity", sparsity)
-    if _known(sparsity) and sparsity > 1:
+    check_at_least_0("prune_to", "sparsity", sparsity)
+    if known(sparsity) and sparsity > 1:
         raise ValueError(f"prune_to got sparsity={sparsity}; expected at most 1.")
-    if scope not in ("global", "layer"):
-        raise ValueError(f"prune_to got scope={scope!r}; expected 'global' or 'layer'.")
+    if scope not in ("global", "layer", "erdos_renyi"):
+        raise ValueError(
+            f"prune_to got scope={scope!r}; expected 'global', 'layer' or "
+            "'erdos_renyi'."
+        )
     regrow = regrow and not keep_zeros
 
     def new_mask(masks, worth, step):
         share = sparsity(step) if callable(sparsity) else sparsity
         # Entries that may not come back rank below all others.
         ranks = ranked(worth, [mask | regrow for mask in masks])
-        groups = [ranks] if scope == "global" else [[leaf] for leaf in ranks]
+        total = sum(leaf.size for leaf in ranks)
 
         def number(size):
             # NumPy rounds a Python number in float64, JAX in float32.
-            numpy = np if _known(share) else jnp
+            numpy = np if known(share) else jnp
             return size - numpy.round(numpy.clip(share, 0, 1) * size).astype(int)
 
-        kept = [
-            mask
-            for group in groups
-            for mask in largest(group, number(sum(leaf.size for leaf in group)))
-        ]
+        if scope == "global":
+            kept = largest(ranks, number(total))
+        else:
+            numbers = (
+                [number(leaf.size) for leaf in ranks]
+                if scope == "layer"
+                else _erdos_renyi([leaf.shape for leaf in ranks], number(total))
+            )
+            pairs = zip(ranks, numbers, strict=True)
+            kept = [mask for leaf, own in pairs for mask in largest([leaf], own)]
         return [mask & (old | regrow) for mask, old in zip(kept, masks, strict=True)]
 
     timing = every, start, stop
-    return _pruning("prune_to", new_mask, score, optimizer, where, keep_zeros, *timing)
+    return pruning("prune_to", new_mask, score, optimizer, where, keep_zeros, *timing)
 
 
-def _pruning(
-    name: str,
-    new_mask: Callable[[list[jax.Array], list[jax.Array], jax.Array], list[jax.Array]],
-    score: Score | WorthFunction | None,
-    optimizer: optax.GradientTransformation | None,
-    where: Where,
-    keep_zeros: bool,
-    every: int,
-    start: int,
-    stop: int | None,
+def _erdos_renyi(shapes: Sequence[tuple[int, ...]], total: Any) -> Any:
+    """Numbers of entries, `total` in all, by the sums of the shapes."""
+    numpy = np if isinstance(total, np.integer) else jnp
+    sizes = np.array([math.prod(shape) for shape in shapes], float)
+    sums = np.array([max(sum(shape), 1) for shape in shapes], float)
+    order = np.argsort(sizes / sums)  # in which leaves become full
+    sizes, sums = sizes[order], sums[order]
+    # With the leaves before each full, all others have this factor of their sums.
+    factors = (total - (np.cumsum(sizes) - sizes)) / np.cumsum(sums[::-1])[::-1]
+    full = numpy.cumprod(factors * sums > sizes).sum()
+    factor = factors[numpy.minimum(full, len(shapes) - 1)]
+    shares = numpy.minimum(factor * sums, sizes)
+    numbers = numpy.floor(shares)
+    # Those of the largest remainders are rounded up.
+    places = numpy.argsort(numpy.argsort(numbers - shares))
+    numbers = (numbers + (places < total - numbers.sum())).astype(int)
+    return numbers[np.argsort(order)]
+
+
+def prune_n_m(
+    n: int = 2,
+    m: int = 4,
+    *,
+    axis: int = -2,
+    score: Score | WorthFunction | None = None,
+    optimizer: optax.GradientTransformation | None = None,
+    where: Where = 2,
+    regrow: bool = True,
+    keep_zeros: bool = False,
+    every: int = 1,
+    start: int = 0,
+    stop: int | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """The transformation of a rule from masks, new scores and step to masks."""
-    checked(where)
-    _check_timing(name, every, start, stop)
-    own = magnitude() if score is None else as_score(score)
-    if optimizer is None and own.gradients:
-        raise ValueError(
-            f"{name} got a score that needs gradients, which the last link of a chain "
-            f"does not see; expected the optimizer: {name}(..., optimizer=optax.chain("
-            "...))."
-        )
-    inner = optax.identity() if optimizer is None else optimizer
-    inner = optax.with_extra_args_support(inner)
+    """Keep n of each m consecutive entries along an axis, a pattern that GPUs exploit.
+
+    Like `prune` it is the last link of a chain and has the same state. 2 of 4 entries
+    along the axis over which a product sums is what sparse tensor cores compute at up
+    to twice the speed. The first of equal entries are kept; NaN counts as largest.
+
+    Args:
+      n: number of entries to keep, from 1 to m.
+      m: number of consecutive entries, which divides the length of the axis.
+      axis: the axis over which a product with the leaf sums: -2 for kernels of Flax
+        (inputs before outputs; convolutions too), -1 for weights of Equinox.
+      score: as `prune`.
+      optimizer: as `prune`.
+      where: a selection (see `bopt.selections`), by default leaves of rank 2.
+      regrow: if True, a pruned entry may come back on a later pruning step. If False,
+        fewer than n entries are kept where fewer are left.
+      keep_zeros: as `prune`.
+      every: steps between two pruning steps.
+      start: the first pruning step, counted from 0.
+      stop: the step from which the last mask is held; None: never.
+
+    Returns:
+      An `optax.GradientTransformationExtraArgs` whose ``update`` needs `params`.
+      Under `optax.inject_hyperparams`, name all arguments in `static_args`.
+
+    Raises:
+      ValueError: an `n` that is not from 1 to `m`; at init, a leaf (named) without the
+        axis, or whose length `m` does not divide; else as `prune`.
+
+    Example:
+      >>> import bopt, jax.numpy as jnp, optax
+      >>> params = {"kernel": jnp.array([[4.0], [-1.0], [2.0], [3.0]])}
+      >>> pruning = bopt.prune_n_m(2, 4)
+      >>> updates, _ = pruning.update(
+      ...     {"kernel": jnp.zeros((4, 1))}, pruning.init(params), params)
+      >>> print(optax.apply_updates(params, updates)["kernel"].ravel())
+      [4. 0. 0. 3.]
+
+    Source: A. Zhou et al., *Learning N:M fine-grained structured sparse neural networks
+    from scratch* (arXiv 2102.04010).
+    """
+    if not 1 <= n <= m:
+        raise ValueError(f"prune_n_m got n={n}, m={m}; expected 1 <= n <= m.")
+    regrow = regrow and not keep_zeros
+
+    def kept(worth, mask):
+        (rank,) = ranked([worth], [mask | regrow])
+        last = jnp.moveaxis(rank, axis, -1)
+        groups = last.reshape(*last.shape[:-1], -1, m)
+        # How many entries of its group come before each.
+        places = jnp.broadcast_to(jnp.arange(m), groups.shape)
+        own, other = groups[..., :, None], groups[..., None, :]
+        first = places[..., None, :] < places[..., :, None]
+        before = ((other > own) | ((other == own) & first)).sum(-1)
+        best = jnp.moveaxis((before < n).reshape(last.shape), -1, axis)
+        return best & (mask | regrow)
+
+    def new_mask(masks, worth, step):
+        del step
+        return [kept(*pair) for pair in zip(worth, masks, strict=True)]
+
+    def check(chosen: bool, name: str, leaf: Any) -> None:
+        shape = jnp.shape(leaf)
+        if chosen and not (-len(shape) <= axis < len(shape) and shape[axis] % m == 0):
+            raise ValueError(
+                f"prune_n_m got axis={axis} with '{name}' of shape {shape}; expected "
+                f"an axis whose length {m} divides: choose another axis, m or where."
+            )
+
+    timing = every, start, stop
+    inner = pruning("prune_n_m", new_mask, score, optimizer, where, keep_zeros, *timing)
 
     def init_fn(params: PyTree) -> PruneState:
-        def mask(chosen, leaf):
-            if not chosen:
-                return optax.MaskedNode()
-            return leaf != 0 if keep_zeros else jnp.ones_like(leaf, dtype=bool)
+        jax.tree.map(check, select(where, params), path_names(params), params)
+        return inner.init(params)
 
-        masks = jax.tree.map(mask, select(where, params), params)
-        return PruneState(
-            mask=masks,
-            step=jnp.zeros((), jnp.int32),
-            score=own.init(_selected(masks, params)),
-            optimizer=() if optimizer is None else inner.init(params),
-        )
-
-    def update_fn(updates, state, params=None, **extra_args):
-        if params is None:
-            call = "call update(updates, state, params)"
-            raise ValueError(f"{name} rewrites updates from the parameters: {call}.")
-        step, gradients, inner_state = state.step, None, ()
-        if optimizer is not None:
-            if own.gradients:
-                gradients = _gradients(state.mask, updates, params)
-            updates, inner_state = inner.update(
-                updates, state.optimizer, params, **extra_args
-            )
-        _check_updates(name, state.mask, updates, params)
-        before = _selected(state.mask, params)
-        score_state = own.update(gradients, before, state.score)
-
-        def rewrite(mask, update, param):
-            if _is_masked(mask):
-                return update
-            # -param must not be rounded to an update of lower precision.
-            same = update.dtype == param.dtype
-            dtype = param.dtype if same else wide_dtype([update, param])
-            return jnp.where(mask, update.astype(dtype), -param.astype(dtype))
-
-        masks, structure = jax.tree.flatten(state.mask)
-
-        def pruned():
-            changes = _selected(state.mask, updates)
-            after = [
-                jnp.asarray(optax.apply_updates(param, update))
-                for param, update in zip(before, changes, strict=True)
-            ]
-            return new_mask(masks, own.worth(after, score_state), step)
-
-        if (every, start, stop) == (1, 0, None):  # faster to compile, and without jit
-            masks = pruned()
-        else:
-            due = (step >= start) & ((step - start) % every == 0)
-            if stop is not None:
-                due &= step < stop
-            masks = jax.lax.cond(due, pruned, lambda: masks)
-        mask = jax.tree.unflatten(structure, masks)
-        updates = jax.tree.map(rewrite, mask, updates, params, is_leaf=_is_masked)
-        step = optax.safe_increment(step)
-        return updates, PruneState(mask, step, score_state, inner_state)
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
-
-
-def _is_masked(node: Any) -> bool:
-    return isinstance(node, optax.MaskedNode)
-
-
-def _selected(mask: PyTree, tree: PyTree) -> list[Any]:
-    """Leaves of a tree that have a mask."""
-    chosen = jax.tree.map(
-        lambda mask, leaf: mask if _is_masked(mask) else leaf,
-        mask,
-        tree,
-        is_leaf=_is_masked,
-    )
-    return jax.tree.leaves(chosen)
-
-
-def _gradients(mask: PyTree, updates: PyTree, params: PyTree) -> list[jax.Array]:
-    """Gradients of objective 0: the updates that come in, or row 0 of a jacobian."""
-    pairs = zip(_selected(mask, updates), _selected(mask, params), strict=True)
-    return [
-        jnp.asarray(update)[0] if jnp.ndim(update) > jnp.ndim(param) else update
-        for update, param in pairs
-    ]
-
-
-def _known(value: Any) -> TypeGuard[float]:
-    """True for a number that can be checked now, unlike a traced array."""
-    return isinstance(value, int | float | np.number)
-
-
-def _check_at_least_0(name: str, key: str, value: Any) -> None:
-    if _known(value) and not value >= 0:
-        raise ValueError(f"{name} got {key}={value}; expected at least 0.")
-
-
-def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
-    if _known(every) and every < 1:
-        raise ValueError(f"{name} got every={every}; expected at least 1 step.")
-    _check_at_least_0(name, "start", start)
-    if _known(stop) and _known(start) and stop <= start:
-        got = f"stop={stop} with start={start}"
-        raise ValueError(f"{name} got {got}; expected stop > start.")
-
-
-def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
-    """Raise ValueError unless each update has the shape of its parameter."""
-
-    def check(_, leaf_name, update, param):
-        # All leaves: a jacobian's row axis would broadcast silently into the parameter.
-        if _is_masked(update) or jnp.shape(update) == jnp.shape(param):
-            return
-        hint = f"{name} goes last in the chain, after all links that change updates"
-        if jnp.shape(update)[1:] == jnp.shape(param):
-            hint = (
-                "this is a jacobian: put bopt.smgd() first in the chain, outside "
-                "optax.masked, optax.MultiSteps and optax.apply_if_finite"
-            )
-        raise ValueError(
-            f"{name} got an update of shape {jnp.shape(update)} at "
-            f"'{leaf_name}'; expected {jnp.shape(param)}, the shape of the "
-            f"parameter: {hint}."
-        )
-
-    check_same_leaves(name, updates, params)
-    names = path_names(params)
-    jax.tree.map(check, mask, names, updates, params, is_leaf=_is_masked)
+    return optax.GradientTransformationExtraArgs(init_fn, inner.update)

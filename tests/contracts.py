@@ -44,8 +44,9 @@ def extra(transform: Transform) -> dict[str, Any]:
 
 SMGD_STATIC = ("weighting", "num_objectives", "where", "preconditioner")
 ADAM_STATIC = ("weighting", "num_objectives", "where")
-PRUNE_STATIC = ("where", "every", "start", "stop")
+PRUNE_STATIC = ("score", "optimizer", "where", "every", "start", "stop")
 PRUNE_TO_STATIC = (*PRUNE_STATIC, "scope")
+N_M_STATIC = (*PRUNE_STATIC, "n", "m", "axis")
 ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
 
 
@@ -147,6 +148,25 @@ TRANSFORMS = {
         every=2,
         stop=5,
     ),
+    "prune_to, saliency": public(
+        "prune_to",
+        PRUNE_TO_STATIC,
+        ("sparsity",),
+        0.7,
+        score=bopt.saliency(),
+        optimizer=bopt.madam(0.1),
+    ),
+    "prune_to, movement, erdos_renyi": public(
+        "prune_to",
+        PRUNE_TO_STATIC,
+        ("sparsity",),
+        0.7,
+        where="*",
+        scope="erdos_renyi",
+        score=bopt.movement(),
+        optimizer=optax.chain(bopt.smgd(), optax.sgd(0.1)),
+    ),
+    "prune_n_m": public("prune_n_m", N_M_STATIC, (), 1, 3, num_objectives=0),
     "smgd, sgd, prune": chain(
         bopt.smgd(), optax.sgd(0.1, momentum=0.9), bopt.prune(0.3)
     ),

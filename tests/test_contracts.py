@@ -32,6 +32,7 @@ ARCHETYPES = {
     "scale_by_keras_adam",
     "prune",
     "prune_to",
+    "prune_n_m",
     "smgd, clip, adam, prune",
 }
 

@@ -224,7 +224,7 @@ def test_leaves_sharded_over_an_explicit_mesh(spec):
         (lambda: bopt.prune_to(-0.1), "sparsity=-0.1; expected at least 0"),
         (lambda: bopt.prune_to(1.5), "sparsity=1.5; expected at most 1"),
         (lambda: bopt.prune_to(np.float32(1.5)), "sparsity=1.5; expected at most 1"),
-        (lambda: bopt.prune_to(0.5, scope="all"), "scope='all'; expected 'global' or"),
+        (lambda: bopt.prune_to(0.5, scope="all"), "scope='all'; expected 'global',"),
         (lambda: bopt.prune_to(0.5, every=0), "prune_to got every=0; expected at le"),
         (lambda: bopt.prune_to(0.5, start=-1), "prune_to got start=-1; expected at "),
         (lambda: bopt.prune_to(0.5, start=2, stop=2), "stop=2 with start=2; expected"),

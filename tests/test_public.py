@@ -65,7 +65,7 @@ def test_every_function_documents_its_arguments_and_result(module, name):
             assert "Attributes:" in doc
             continue
         assert "Returns:" in doc
-        section = doc.split("Args:")[1].split("Returns:")[0]
+        section = doc.split("Args:")[-1].split("Returns:")[0]
         for argument in inspect.signature(value).parameters:
             assert f"{argument}:" in section, f"{name} does not document {argument}"
 
