@@ -84,7 +84,8 @@ def pruning(
         if params is None:
             call = "call update(updates, state, params)"
             raise ValueError(f"{name} rewrites updates from the parameters: {call}.")
-        step, gradients, inner_state = state.step, None, ()
+        step = jnp.asarray(state.step)
+        gradients, inner_state = None, ()
         if optimizer is not None:
             if own.gradients:
                 gradients = _gradients(state.mask, updates, params)

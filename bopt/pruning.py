@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from bopt._largest import largest, ranked
-from bopt._pruning import PruneState, check_at_least_0, known, pruning
+from bopt._pruning import check_at_least_0, known, pruning
 from bopt.scores import Score, WorthFunction
 from bopt.selections import PyTree, Where, path_names, select
 
@@ -306,7 +306,7 @@ def prune_n_m(
     timing = every, start, stop
     inner = pruning("prune_n_m", new_mask, score, optimizer, where, keep_zeros, *timing)
 
-    def init_fn(params: PyTree) -> PruneState:
+    def init_fn(params: PyTree) -> optax.OptState:
         jax.tree.map(check, select(where, params), path_names(params), params)
         return inner.init(params)
 

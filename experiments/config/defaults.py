@@ -39,7 +39,10 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
             )
     if options["optimizer"] in BASELINES:
         l1 = default(options["l1"], config.L1)
-    schedule = None if options["sparsity"] is None else "cubic"
+    pruning = options["pruning"]
+    if pruning is None:
+        pruning = "threshold" if options["sparsity"] is None else "magnitude"
+    shared = pruning in ("magnitude", "saliency")
     return updated(
         config,
         epochs=epochs,
@@ -49,7 +52,11 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
         l1=l1,
         weights=weights,
         weigh_by=weigh_by,
-        sparsity_schedule=default(options["sparsity_schedule"], schedule),
+        pruning=pruning,
+        sparsity=default(options["sparsity"], 0.98 if shared else None),
+        sparsity_schedule=default(
+            options["sparsity_schedule"], "cubic" if shared else None
+        ),
     )
 
 
@@ -164,9 +171,12 @@ def check_together(options: Mapping[str, Any]) -> None:
                 f"{', '.join(optimizers)}. Leave it out, or choose one of these."
             )
     split, fixed = options["split"], options["weights"] is not None
-    sparsity = options["sparsity"] is not None
+    pruning, sparsity = options["pruning"], options["sparsity"] is not None
+    shared = sparsity or pruning in ("magnitude", "saliency")
     pairs = {
         "--sparsity and --no-prune": sparsity and not options["prune"],
+        f"--sparsity and --pruning {pruning}": sparsity
+        and pruning in ("threshold", "evidence"),
         "--weights and --normalize": fixed and options["normalize"] != "none",
         "--weights and --split": fixed and split,
         # One adds the convolutions' l2 norm to objective 1, the other their l1 norm.
@@ -182,7 +192,7 @@ def check_together(options: Mapping[str, Any]) -> None:
             "--split-loss is given without --split; expected both. Add --split, or "
             "leave it out."
         )
-    if options["sparsity_schedule"] is not None and not sparsity:
+    if options["sparsity_schedule"] is not None and not shared:
         raise ConfigError(
             "--sparsity-schedule is given without --sparsity; expected both. Add "
             "--sparsity, or leave it out."

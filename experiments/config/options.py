@@ -61,7 +61,10 @@ class VggData(Data):
 class FrontObjectives:
     """The two objectives."""
 
-    #: Kernels whose l1 norm is objective 1: dense, or dense and convolution.
+    #: Objective 1: the l1 norm, or the sum of 0.1 log(1 + 10 |w|), whose slope is 1 at
+    #: 0, too, but hardly shrinks large weights.
+    complexity: Literal["l1", "log"] = "l1"
+    #: Kernels that objective 1 sums over: dense, or dense and convolution.
     l1_where: Literal["dense", "all"] = "dense"
     #: Derivative of the absolute value at 0, from -1 to 1: 0 as in the paper's code;
     #: 1 keeps the norm of the l1 gradient constant while weights are pruned.
@@ -120,8 +123,9 @@ class Optimizer:
     #: Time decay: the learning rate is divided by 1 + DECAY * step (default learning
     #: rate / epochs for smgd and sgd, 0 otherwise).
     decay: Annotated[float | None, DEPENDS] = None
-    #: Learning rate schedule over the epochs; logistic decays to a tenth.
-    schedule: Literal["logistic", "constant"] = "logistic"
+    #: Learning rate schedule: logistic decays to a tenth over the epochs; hold_cosine
+    #: is constant for half of the steps, then decays to 0 along a cosine.
+    schedule: Literal["logistic", "constant", "hold_cosine"] = "logistic"
     #: Momentum and Adam as Optax computes them, or as Keras 2 does: the learning rate
     #: inside the momentum, Adam's epsilon of 1e-7 before bias correction.
     update_rule: Literal["optax", "keras"] = "optax"
@@ -148,10 +152,18 @@ class FrontPruning:
 class Pruning(FrontPruning):
     """Pruning during training."""
 
-    #: Magnitude pruning to this share of zeros (0 to 1), instead of THRESHOLD.
+    #: Weights to prune: those of a magnitude up to THRESHOLD; as many as SPARSITY says,
+    #: of the smallest magnitude, or of the smallest saliency |w| * (mean squared
+    #: gradient)^(1/4); those of less evidence in the data than a parameter costs
+    #: (default threshold, or magnitude with --sparsity).
+    pruning: Annotated[
+        Literal["threshold", "magnitude", "saliency", "evidence"] | None, DEPENDS
+    ] = None
+    #: Share of zeros (0 to 1) of magnitude and saliency pruning (default 0.98).
     sparsity: Annotated[float | None, DEPENDS] = None
-    #: Schedule that reaches SPARSITY: cubic, gradually over three quarters of the
-    #: steps; once, in the middle of the training (default cubic).
+    #: Schedule that reaches SPARSITY: cubic, gradually over three quarters of the steps
+    #: (over 0.6 of them by saliency); once, in the middle of the training (default
+    #: cubic).
     sparsity_schedule: Annotated[Literal["cubic", "once"] | None, DEPENDS] = None
 
 

@@ -1,21 +1,26 @@
 """Optimizers: options to an `optax.chain` of bopt's and Optax's transformations."""
 
+from typing import Any
+
 import jax
 import optax
 
 import bopt
-from experiments.config.options import Config, Objectives, Optimizer, Pruning
+from experiments.config.options import Config, Objectives, Optimizer
 from experiments.runs.records import KERNELS
 
 _GROUPS = ("dense", "conv")  # of --split
 
 
 def schedule(options: Optimizer, steps_per_epoch: int) -> optax.Schedule:
-    """Return the learning rate schedule: the logistic decay over the epochs times the
-    time decay over the steps, as in Keras."""
+    """Return the learning rate schedule: that of the options times the time decay over
+    the steps, as in Keras."""
     rate, epochs, decay = options.learning_rate, options.epochs, options.decay
     assert rate is not None and epochs is not None and decay is not None
     over_steps = bopt.time_decay(1.0, decay)
+    if options.schedule == "hold_cosine":
+        held = bopt.hold_cosine(rate, max(1, epochs * steps_per_epoch))
+        return lambda step: held(step) * over_steps(step)
     if options.schedule == "constant" or epochs == 0:
         return lambda step: rate * over_steps(step)
     over_epochs = bopt.logistic_decay(rate, epochs, steps_per_epoch)
@@ -35,11 +40,9 @@ def compose(
             first = _by_penalty(first)
         else:
             first = optax.partition(dict.fromkeys(_GROUPS, first), _groups)
-    links = [first]
-    if config.pruning.prune:
-        steps = (config.optimizer.epochs or 0) * steps_per_epoch
-        links.append(_pruning(config.pruning, steps))
-    return optax.chain(*links)
+    if not config.pruning.prune:
+        return optax.chain(first)
+    return _pruned(first, config, steps_per_epoch)
 
 
 def _multi_gradient(config: Config, steps_per_epoch: int, weights: jax.Array | None):
@@ -84,19 +87,38 @@ def _weighting(options: Objectives):
     return bopt.min_norm(None if options.normalize == "none" else options.normalize)
 
 
-def _pruning(options: Pruning, steps: int):
-    where, regrow = KERNELS[options.prune_where], options.regrow
-    if options.sparsity is None:
-        return bopt.prune(options.threshold, where=where, regrow=regrow)
-    if options.sparsity_schedule == "once":
-        middle = steps // 2
-        return bopt.prune_to(
-            options.sparsity, where=where, start=middle, stop=middle + 1
-        )
-    rise = max(1, 3 * steps // 4)
-    cubic = bopt.cubic_sparsity(options.sparsity, rise)
+def _pruned(
+    link: optax.GradientTransformationExtraArgs, config: Config, steps_per_epoch: int
+) -> optax.GradientTransformationExtraArgs:
+    """Prune what an optimizer updates.
+
+    Rules of the gradients wrap it, as they see what comes in; others follow it.
+    """
+    options, batch = config.pruning, config.optimizer.batch_size
+    steps = (config.optimizer.epochs or 0) * steps_per_epoch
+    by_gradients = options.pruning in ("saliency", "evidence")
+    rise = max(1, 3 * steps // (5 if by_gradients else 4))
     every = max(1, min(100, rise // 10))  # as published, or in at least ten steps
-    return bopt.prune_to(cubic, where=where, regrow=regrow, every=every)
+    own: dict[str, Any] = {"where": KERNELS[options.prune_where]}
+    own["regrow"] = options.regrow
+    if by_gradients:  # which vanish at the end: the last mask is held
+        own |= {"optimizer": link, "stop": rise + every}
+    match options.pruning, options.sparsity_schedule:
+        case "threshold", _:
+            pruning = bopt.prune(options.threshold, **own)
+        case "evidence", _:
+            limit = bopt.evidence(steps_per_epoch * batch, batch, rise)
+            pruning = bopt.prune(limit, score=bopt.saliency(0.5), every=every, **own)
+        case kind, reached:
+            assert options.sparsity is not None
+            score = bopt.saliency() if kind == "saliency" else None
+            if reached == "once":
+                own |= {"start": steps // 2, "stop": steps // 2 + 1}
+                pruning = bopt.prune_to(options.sparsity, score=score, **own)
+            else:
+                cubic = bopt.cubic_sparsity(options.sparsity, rise)
+                pruning = bopt.prune_to(cubic, score=score, every=every, **own)
+    return pruning if by_gradients else optax.chain(link, pruning)
 
 
 def _by_penalty(link: optax.GradientTransformationExtraArgs):

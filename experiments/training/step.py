@@ -60,9 +60,10 @@ def make_penalties(
 
     Both are functions of the parameters. The penalty is `conv_l2` times the squared l2
     norm of the convolution kernels. The complexity is the l1 norm of the kernels that
-    `l1_where` selects; with `conv_l2_both` plus the penalty; with `split` plus the
-    squared l2 norm of the convolution kernels, or with `split_loss="whole"` of all
-    parameters outside of the dense layers.
+    `l1_where` selects, or with `complexity="log"` their log penalty; with
+    `conv_l2_both` plus the penalty; with `split` plus the squared l2 norm of the
+    convolution kernels, or with `split_loss="whole"` of all parameters outside of the
+    dense layers.
 
     Example:
       >>> import jax.numpy as jnp
@@ -82,9 +83,10 @@ def make_penalties(
 
     def complexity(params, *_):
         where = KERNELS[options.l1_where]
-        l1 = bopt.l1(params, where=where, at_zero=options.l1_at_zero)
-        l1 = l1 + penalty(params) if options.conv_l2_both else l1
-        return l1 + bopt.l2(params, where=others) if options.split else l1
+        norm = bopt.l1 if options.complexity == "l1" else bopt.log_penalty
+        own = norm(params, where=where, at_zero=options.l1_at_zero)
+        own = own + penalty(params) if options.conv_l2_both else own
+        return own + bopt.l2(params, where=others) if options.split else own
 
     return penalty, complexity
 

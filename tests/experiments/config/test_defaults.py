@@ -53,13 +53,14 @@ def test_defaults_depend_on_the_optimizer_and_the_dataset(optimizer, config):
             l1=(0.03 if vgg else 3e-4) if optimizer in BASELINES else None,
             weights=(0.9, 0.1) if vgg and adaptive else None,
             weigh_by="directions" if adaptive and not vgg else None,
+            pruning="threshold",
         )
     assert preferred == config.PREFERRED
 
 
 def test_given_values_are_kept():
     options = {"epochs": 3, "learning_rate": 0.5, "decay": 0.0, "momentum": 0.0}
-    given = updated(Config(), optimizer="smgd", **options)
+    given = updated(Config(), optimizer="smgd", pruning="threshold", **options)
     assert resolve(given, "digits") == given
     assert resolved(Config, optimizer="adam", l1=0.0).objectives.l1 == 0.0
     for config in (VggConfig, Config):
@@ -93,6 +94,11 @@ def test_decay_follows_the_given_rate_and_epochs():
 
 
 def test_a_sparsity_has_a_schedule():
+    assert resolved(Config, sparsity=0.5).pruning.pruning == "magnitude"
+    for kind in ("magnitude", "saliency"):
+        found = resolved(Config, pruning=kind).pruning
+        assert (found.sparsity, found.sparsity_schedule) == (0.98, "cubic")
+    assert resolved(Config, pruning="evidence").pruning.sparsity is None
     assert resolved(Config, sparsity=0.5).pruning.sparsity_schedule == "cubic"
     found = resolved(Config, sparsity=0.5, sparsity_schedule="once").pruning
     assert found.sparsity_schedule == "once"

@@ -31,6 +31,7 @@ DEFAULTS = {
     "standardize": False,
     "augment": False,
     "l1": None,
+    "complexity": "l1",
     "l1_where": "dense",
     "l1_at_zero": 1.0,
     "conv_l2": 1e-4,
@@ -55,6 +56,7 @@ DEFAULTS = {
     "prune_where": "dense",
     "prune_initial": False,
     "regrow": True,
+    "pruning": None,
     "sparsity": None,
     "sparsity_schedule": None,
     "published": False,
@@ -82,7 +84,7 @@ VGG_DEFAULTS = DEFAULTS | {
 ONLY_VGG = {"augment", "dtype"}
 TRAINING_ONLY = {
     *("l1", "weights", "normalize", "weigh_by", "split", "split_loss"),
-    *("sparsity", "sparsity_schedule", "init_from"),
+    *("pruning", "sparsity", "sparsity_schedule", "init_from"),
 }
 SEARCH_DEFAULTS = {
     "search": "grid",
@@ -109,13 +111,15 @@ VGG_FRONT_DEFAULTS["standardize"] = True
 CHOICES = {
     "dataset": ("auto", "mnist", "digits"),
     "optimizer": (*MULTI_GRADIENT, *BASELINES),
+    "complexity": ("l1", "log"),
     "l1_where": ("dense", "all"),
     "normalize": ("none", "l2", "loss", "loss+"),
     "weigh_by": ("gradients", "directions"),
     "split_loss": ("group", "whole"),
-    "schedule": ("logistic", "constant"),
+    "schedule": ("logistic", "constant", "hold_cosine"),
     "update_rule": ("optax", "keras"),
     "prune_where": ("dense", "conv", "all", "dense_layers"),
+    "pruning": ("threshold", "magnitude", "saliency", "evidence"),
     "sparsity_schedule": ("cubic", "once"),
     "devices": (8, "all"),
     "dtype": ("float32", "bfloat16"),
