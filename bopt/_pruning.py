@@ -1,4 +1,4 @@
-"""What `prune`, `prune_to` and `prune_n_m` share: masks in the optimizer's state."""
+"""Masks in the optimizer's state, of `prune`, `prune_to` and `prune_n_m`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeGuard
@@ -108,11 +108,11 @@ def pruning(
 
         def pruned():
             changes = _selected(state.mask, updates)
-            after = [
+            moved = [
                 jnp.asarray(optax.apply_updates(param, update))
                 for param, update in zip(before, changes, strict=True)
             ]
-            return new_mask(masks, own.worth(after, score_state), step)
+            return new_mask(masks, own.worth(moved, score_state), step)
 
         if (every, start, stop) == (1, 0, None):  # faster to compile, and without jit
             masks = pruned()
@@ -123,8 +123,8 @@ def pruning(
             masks = jax.lax.cond(due, pruned, lambda: masks)
         mask = jax.tree.unflatten(structure, masks)
         updates = jax.tree.map(rewrite, mask, updates, params, is_leaf=_is_masked)
-        step = optax.safe_increment(step)
-        return updates, PruneState(mask, step, score_state, inner_state)
+        after = optax.safe_increment(step)
+        return updates, PruneState(mask, after, score_state, inner_state)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

@@ -1,10 +1,14 @@
 """Schedules of learning rates and sparsities that `optax.schedules` lacks."""
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
+
+from bopt._pruning import known
 
 
 def logistic_decay(
@@ -78,7 +82,7 @@ def time_decay(init_value: float, decay: float) -> optax.Schedule:
 
 
 def cubic_sparsity(
-    end_value: float,
+    end_value: ArrayLike,
     transition_steps: int,
     *,
     init_value: float = 0.0,
@@ -90,7 +94,7 @@ def cubic_sparsity(
     `transition_begin` and until t = T = `transition_steps`.
 
     Args:
-      end_value: the sparsity at the end, 0 to 1.
+      end_value: the sparsity at the end, 0 to 1; it may be traced.
       transition_steps: T, the number of steps of the rise.
       init_value: the sparsity at the start, 0 to 1.
       transition_begin: the first step of the rise.
@@ -109,14 +113,15 @@ def cubic_sparsity(
 
     Source: M. Zhu, S. Gupta, *To prune, or not to prune* (arXiv 1710.01878), eq. 1.
     """
-    if not (0 <= init_value <= 1 and 0 <= end_value <= 1) or transition_steps < 1:
+    shares = [share for share in (init_value, end_value) if known(share)]
+    if not all(0 <= share <= 1 for share in shares) or transition_steps < 1:
         raise ValueError(
             f"cubic_sparsity got init_value={init_value}, end_value={end_value}, "
             f"transition_steps={transition_steps}; expected sparsities from 0 to 1 and "
             "at least 1 step."
         )
     return optax.polynomial_schedule(
-        init_value, end_value, 3, transition_steps, transition_begin
+        init_value, cast(float, end_value), 3, transition_steps, transition_begin
     )
 
 

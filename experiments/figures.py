@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 
 from bopt.fronts import Front, Point
 from experiments.config import parse
+from experiments.config.defaults import TO_SPARSITY
 from experiments.errors import RunDirectoryError
 from experiments.plots.axes import save
 from experiments.plots.comparisons import comparisons
@@ -139,6 +140,7 @@ def front_figures(path: Path) -> dict[str, Figure]:
     title = f"{model} on {config['dataset_title']}, {config['search']} search"
     title += f" with {config['optimizer']}"
     final = summary.get("final") or {}
+    of_numbers = config.get("pruning") in TO_SPARSITY
     figure = front_figure(
         front,
         title,
@@ -146,8 +148,10 @@ def front_figures(path: Path) -> dict[str, Figure]:
         chosen=summary.get("knee"),
         final=_final(final) if final else None,
         published=read_compared(published) if published.is_file() else None,
+        of_numbers=of_numbers,
     )
-    return {"front": figure, "levels": levels_figure(front, title)}
+    levels = levels_figure(front, title, of_numbers=of_numbers)
+    return {"front": figure, "levels": levels}
 
 
 def _final(content: Mapping[str, Any]) -> Point:

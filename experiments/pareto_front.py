@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import FrontConfig, VggFront, flat, resolve_front, updated
+from experiments.config.defaults import TO_SPARSITY
 from experiments.launch import begin, read_options
 from experiments.runs import files
 from experiments.runs.console import exit_code, say
@@ -111,7 +112,7 @@ def _search_and_train(
     searched["finished"] = False
     directory.write_summary(searched)
     _keep_networks(directory, front, knees, config)
-    console.print(_table(front, knees))
+    console.print(_table(front, knees, config))
     error, share = searched["reference"]
     say(
         console,
@@ -191,7 +192,8 @@ def _final(
     from experiments.runs.console import print_summary
     from experiments.training.loop import Loop
     from experiments.training.optimizers import compose
-    from experiments.training.step import make_penalties, steps_per_epoch
+    from experiments.training.search import complexity, named
+    from experiments.training.step import steps_per_epoch
     from experiments.training.trainer import Trainer
 
     _, directory, dataset, console, *_ = session
@@ -203,7 +205,7 @@ def _final(
         return searched
     say(
         console,
-        f"The {options.knee} knee is {knee.name}, weight {knee.weights[1]:.3g}. "
+        f"The {options.knee} knee is {knee.name}, {named(config, knee)}. "
         f"Training it for {epochs} epochs:",
     )
     start = time.perf_counter()
@@ -225,11 +227,10 @@ def _final(
     with Checkpoints(path, described, console) as saved:
         loop = Loop(session._replace(start=start), training, trainer, saved, searched)
         summary, row = loop.run()
-    _, complexity = make_penalties(training.objectives)
     params = {"params": trainer.networks()[0]["params"]}
     final = Point(
         knee.weights,
-        (row["validation_cross_entropy"], float(complexity(params))),
+        (row["validation_cross_entropy"], complexity(training, params)),
         "final",
         level=0,
         seed=seed,
@@ -250,22 +251,24 @@ def _final(
     return summary | {"final": described}
 
 
-def _table(front: "Front", knees: "dict[str, Point]"):
+def _table(front: "Front", knees: "dict[str, Point]", config: FrontConfig):
     """Return a table of the non-dominated points, most accurate first."""
     from rich import box
     from rich.table import Table
 
+    swept = config.pruning.pruning in TO_SPARSITY  # its objective 1 is the last column
+    kinds = ("share left (%)", "loss") if swept else ("weight of l1", "loss", "l1")
     table = Table(title="Non-dominated on validation data", box=box.SIMPLE_HEAVY)
-    for column in ("point", "weight of l1", "loss", "l1", "accuracy (%)", "weights"):
+    for column in ("point", *kinds, "accuracy (%)", "weights"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("knee by")
     for point in front.nondominated():
         criteria = [name for name, knee in knees.items() if knee == point]
         table.add_row(
             point.name,
-            f"{point.weights[1]:.3g}",
+            f"{100 * point.weights[0] if swept else point.weights[1]:.3g}",
             f"{point.objectives[0]:.4f}",
-            f"{point.objectives[1]:,.1f}",
+            *([] if swept else [f"{point.objectives[1]:,.1f}"]),
             f"{100 * point.metrics['validation_accuracy']:.2f}",
             f"{point.metrics['nonzero_dense']:,}",
             ", ".join(criteria),

@@ -9,6 +9,8 @@ from experiments.config.front import FrontConfig
 from experiments.config.options import BASELINES, TAKERS, AnyConfig
 from experiments.errors import ConfigError
 
+TO_SPARSITY = ("magnitude", "saliency")  # rules of --pruning that have a SPARSITY
+SWEEPS = ("grid", "bisection")  # searches of a front of numbers of weights
 RELEASED = ("grid", "bisection", "dichotomic", "stochastic")  # searches
 
 
@@ -42,7 +44,7 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
     pruning = options["pruning"]
     if pruning is None:
         pruning = "threshold" if options["sparsity"] is None else "magnitude"
-    shared = pruning in ("magnitude", "saliency")
+    shared = pruning in TO_SPARSITY
     return updated(
         config,
         epochs=epochs,
@@ -66,6 +68,19 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
     least = {"budget": 2, "corrector_epochs": 0, "final_epochs": 0, "parallel": 1}
     check_at_least(vars(search), least | {"levels": 0})
     summed = optimizer in BASELINES
+    swept = config.pruning.pruning in TO_SPARSITY
+    if swept and (search.released or search.search not in SWEEPS):
+        raise ConfigError(
+            f"--pruning {config.pruning.pruning} is a front of numbers of weights, "
+            f"which --search {search.search} cannot search; expected "
+            f"{' or '.join(SWEEPS)} without --released. Choose one of these, or "
+            "--pruning threshold."
+        )
+    if config.objectives.l1 is not None and not swept:
+        raise ConfigError(
+            "--l1 is given with --pruning threshold, where the search chooses it; "
+            "expected --pruning magnitude or saliency. Leave one out."
+        )
     if search.search == "continuation" and not summed:
         raise ConfigError(
             f"--search continuation follows weights of the objectives, but --optimizer "
@@ -83,13 +98,15 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
             "--released and --grid geometric contradict each other: the released code "
             "has a list of its own. Leave one out."
         )
-    smallest = default(search.smallest, config.RANGE[0])
-    largest = default(search.largest, config.RANGE[1])
+    bounds = config.LEFT if swept else config.RANGE
+    smallest = default(search.smallest, bounds[0])
+    largest = default(search.largest, bounds[1])
     if not 0 < smallest < largest < 1:
         raise ConfigError(
             f"--smallest is {smallest} and --largest is {largest}; expected 0 < "
             "SMALLEST < LARGEST < 1."
         )
+    summed |= swept
     listed = "geometric" if summed and not search.released else "original"
     grid = default(search.grid, listed)
     original = search.search == "grid" and grid == "original"
@@ -104,7 +121,10 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
         "corrector_epochs": default(search.corrector_epochs, math.ceil(epochs / 5)),
         "final_epochs": default(search.final_epochs, epochs_on(dataset, training)),
     }
-    shared = flat(resolve(updated(training, epochs=epochs), dataset, fixed=True))
+    own = updated(training, epochs=epochs)
+    shared = flat(resolve(own, dataset, fixed=not swept))
+    if not swept:
+        shared["l1"] = None  # a baseline's, which the search chooses
     return from_flat(type(config), flat(config) | shared | found)
 
 
@@ -172,7 +192,7 @@ def check_together(options: Mapping[str, Any]) -> None:
             )
     split, fixed = options["split"], options["weights"] is not None
     pruning, sparsity = options["pruning"], options["sparsity"] is not None
-    shared = sparsity or pruning in ("magnitude", "saliency")
+    shared = sparsity or pruning in TO_SPARSITY
     pairs = {
         "--sparsity and --no-prune": sparsity and not options["prune"],
         f"--sparsity and --pruning {pruning}": sparsity

@@ -61,6 +61,9 @@ class VggData(Data):
 class FrontObjectives:
     """The two objectives."""
 
+    #: Coefficient of objective 1 for sgd, adam and rmsprop where a front is one of
+    #: numbers of weights (default 3e-4; 0.03 for VGG).
+    l1: Annotated[float | None, DEPENDS] = None
     #: Objective 1: the l1 norm, or the sum of 0.1 log(1 + 10 |w|), whose slope is 1 at
     #: 0, too, but hardly shrinks large weights.
     complexity: Literal["l1", "log"] = "l1"
@@ -135,6 +138,10 @@ class Optimizer:
 class FrontPruning:
     """Pruning during training."""
 
+    #: Weights to prune: those of a magnitude up to THRESHOLD; or all but a number of
+    #: them, by magnitude or saliency, which differs between the points of the front
+    #: instead of the weight of objective 1.
+    pruning: Literal["threshold", "magnitude", "saliency"] | None = "threshold"
     #: Prune after every step.
     prune: bool = True
     #: Largest magnitude that is set to 0.

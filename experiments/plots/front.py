@@ -29,7 +29,6 @@ from experiments.plots.axes import (
 )
 
 _CROSS_ENTROPY = "Validation cross entropy (nats)"
-_L1_NORM = "l1 norm of the dense weights"
 _BLUE, _RED, _GREEN, _PINK, _ORANGE, _, _BLACK = COLORS
 _GREY = "#808080"
 _KNEES = (("o", _RED), ("s", _BLUE), ("D", _PINK), ("^", _BLACK))
@@ -47,12 +46,14 @@ def front_figure(
     chosen: str | None = None,
     final: Point | None = None,
     published: Front | None = None,
+    of_numbers: bool = False,
 ) -> Figure:
     """Draw a front's objectives, and its test accuracies against the weights left.
 
     Both panels contain all non-dominated points, and `final`, the chosen knee trained
     in full; dominated networks that are far less accurate may lie outside, and are
-    counted. `knees` maps criteria to names of points.
+    counted. `knees` maps criteria to names of points. `of_numbers`: objective 1 is the
+    number of weights, and the weights of points are the shares kept and pruned.
     """
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -65,7 +66,7 @@ def front_figure(
     left.step(*stairs.T, where="post", color=_GREY, linewidth=0.8, zorder=1.8)
     near = must_show(front.column("validation_accuracy"), costs)
     set_limits(left, np.concatenate([costs[near], stars]))
-    left.set(xlabel=_L1_NORM, ylabel=_CROSS_ENTROPY)
+    left.set(xlabel=_complexity(of_numbers), ylabel=_CROSS_ENTROPY)
     left.set_title(not_shown(left, costs), fontsize=8, loc="right")
 
     own, ends, others = map(results, (front, star, published or Front()))
@@ -75,7 +76,7 @@ def front_figure(
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY, "zorder": 2}
         right.scatter(*others.T, label="Published networks", **look)
 
-    weights, colors = front.column("weight_1"), None
+    weights, colors = front.column(f"weight_{0 if of_numbers else 1}"), None
     if len(scale := weights[near & (weights > 0)]):
         low, high = scale.min(), scale.max()
         wide = (low, high) if low < high else (low / 2, 2 * high)
@@ -94,13 +95,18 @@ def front_figure(
             )
     if colors:
         bar = figure.colorbar(colors, ax=(left, right), pad=0.01, aspect=30)
-        bar.set_label("Weight of objective 1 (l1 norm)")
+        label = "Weight of objective 1 (l1 norm)"
+        bar.set_label("Share of the weights left" if of_numbers else label)
     legend_below(figure, (left, right))
     return figure
 
 
+def _complexity(of_numbers: bool) -> str:
+    return "Weights left" if of_numbers else "l1 norm of the dense weights"
+
+
 def _objectives(front: Front) -> np.ndarray:
-    """(n, 2): cross entropy, l1 norm."""
+    """(n, 2): cross entropy, complexity."""
     return np.stack([front.column("objective_0"), front.column("objective_1")], 1)
 
 
@@ -135,7 +141,7 @@ def _knees(
         yield names == name, look | {"label": shown(f"Knee: {', '.join(own)}")}
 
 
-def levels_figure(front: Front, title: str) -> Figure:
+def levels_figure(front: Front, title: str, *, of_numbers: bool = False) -> Figure:
     """Draw the points that each level of a search started from and found.
 
     Level k starts from the hull of the earlier points, means over the seeds. A front
@@ -163,7 +169,7 @@ def levels_figure(front: Front, title: str) -> Figure:
     for column in range(len(last) % columns or columns, columns):
         panels[-2, column].tick_params(labelbottom=True)
     whole.supxlabel(_CROSS_ENTROPY, fontsize=10)
-    whole.supylabel(_L1_NORM, fontsize=10)
+    whole.supylabel(_complexity(of_numbers), fontsize=10)
     legend_below(strip, panels.flat[: len(last)][::-1])
     return figure
 

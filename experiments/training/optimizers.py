@@ -6,6 +6,7 @@ import jax
 import optax
 
 import bopt
+from experiments.config.defaults import TO_SPARSITY
 from experiments.config.options import Config, Objectives, Optimizer
 from experiments.runs.records import KERNELS
 
@@ -32,8 +33,13 @@ def compose(
 ) -> optax.GradientTransformationExtraArgs:
     """Return the whole optimizer: a jacobian in, an update with exact zeros out.
 
-    Fixed `weights` (2,) of the objectives, possibly traced, replace the options' own.
+    `weights` (2,), possibly traced, replace the options' own: fixed weights of the
+    objectives or, with a rule of pruning to a sparsity, the shares of weights that are
+    kept and pruned.
     """
+    sparsity = config.pruning.sparsity
+    if weights is not None and config.pruning.pruning in TO_SPARSITY:
+        weights, sparsity = None, weights[1]
     first = _multi_gradient(config, steps_per_epoch, weights)
     if config.objectives.split:  # the same for both groups, each with its own state
         if config.objectives.split_loss == "whole":
@@ -42,7 +48,7 @@ def compose(
             first = optax.partition(dict.fromkeys(_GROUPS, first), _groups)
     if not config.pruning.prune:
         return optax.chain(first)
-    return _pruned(first, config, steps_per_epoch)
+    return _pruned(first, config, steps_per_epoch, sparsity)
 
 
 def _multi_gradient(config: Config, steps_per_epoch: int, weights: jax.Array | None):
@@ -88,7 +94,10 @@ def _weighting(options: Objectives):
 
 
 def _pruned(
-    link: optax.GradientTransformationExtraArgs, config: Config, steps_per_epoch: int
+    link: optax.GradientTransformationExtraArgs,
+    config: Config,
+    steps_per_epoch: int,
+    sparsity: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Prune what an optimizer updates.
 
@@ -110,13 +119,12 @@ def _pruned(
             limit = bopt.evidence(steps_per_epoch * batch, batch, rise)
             pruning = bopt.prune(limit, score=bopt.saliency(0.5), every=every, **own)
         case kind, reached:
-            assert options.sparsity is not None
             score = bopt.saliency() if kind == "saliency" else None
             if reached == "once":
                 own |= {"start": steps // 2, "stop": steps // 2 + 1}
-                pruning = bopt.prune_to(options.sparsity, score=score, **own)
+                pruning = bopt.prune_to(sparsity, score=score, **own)
             else:
-                cubic = bopt.cubic_sparsity(options.sparsity, rise)
+                cubic = bopt.cubic_sparsity(sparsity, rise)
                 pruning = bopt.prune_to(cubic, score=score, every=every, **own)
     return pruning if by_gradients else optax.chain(link, pruning)
 

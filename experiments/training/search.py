@@ -7,10 +7,13 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, cast
 
 import jax
+import numpy as np
 
+import bopt
 from bopt import fronts
 from bopt.fronts import Batch, Front, Point
 from experiments.config import BASELINES, FrontConfig, flat, updated
+from experiments.config.defaults import TO_SPARSITY
 from experiments.config.options import Config
 from experiments.devices import data_devices
 from experiments.errors import Interrupted
@@ -42,6 +45,12 @@ def make_search(config: FrontConfig) -> fronts.Search:
     options = config.search
     smallest, largest, budget = options.smallest, options.largest, options.budget
     assert smallest is not None and largest is not None and budget is not None
+    if config.pruning.pruning in TO_SPARSITY:  # the shares kept and pruned
+        shares = [*np.geomspace(largest, smallest, budget).tolist()]
+        pairs = [(share, 1 - share) for share in shares]
+        if options.search == "grid":
+            return fronts.grid(pairs)
+        return fronts.bisection((pairs[0], pairs[-1]))
     summed = config.optimizer.optimizer in BASELINES
     if options.released and options.search != "grid":
         rule = cast(Literal["bisection", "dichotomic", "stochastic"], options.search)
@@ -164,7 +173,7 @@ class FrontSearch:
             directory.append_points(Front(trained), self.front)
             directory.remove(name)
             for point in trained:
-                say(console, _line(point))
+                say(console, self._line(point))
 
     def _options(self, warm: bool) -> Config:
         """Return the options of a training; warm starts take fewer, smaller steps."""
@@ -241,15 +250,27 @@ class FrontSearch:
                 raise
         return epochs, time.perf_counter() - start
 
+    def _line(self, point: Point) -> str:
+        l1 = f"l1 {point.objectives[1]:,.1f}  "
+        if self._config.pruning.pruning in TO_SPARSITY:
+            l1 = ""
+        return (
+            f"{point.name:>6}  {named(self._config, point)}  cross entropy "
+            f"{point.objectives[0]:.4f}  {l1}validation accuracy "
+            f"{100 * point.metrics['validation_accuracy']:.2f} %  "
+            f"{point.metrics['nonzero_dense']:,} weights  "
+            f"{point.metrics['seconds']:.1f} s"
+        )
+
     def _measured(
         self, job: Job, network: Any, scores: dict[str, Any], spent: dict[str, Any]
     ) -> Point:
         params = {"params": network["params"]}
         report = records.sparsity(params).report
-        _, complexity = make_penalties(self._training.objectives)
+        cost = complexity(self._training, params)
         return Point(
             job.weights,
-            (scores["validation"].cross_entropy, float(complexity(params))),
+            (scores["validation"].cross_entropy, cost),
             job.name,
             level=job.level,
             seed=job.seed,
@@ -262,15 +283,22 @@ class FrontSearch:
         )
 
 
+def named(config: FrontConfig, point: Point) -> str:
+    """Return what distinguishes a point's training from the others."""
+    if config.pruning.pruning in TO_SPARSITY:
+        return f"{100 * point.weights[0]:.3g} % of the weights"
+    return f"weight of l1 {point.weights[1]:.3g}"
+
+
+def complexity(config: Config, params: Any) -> float:
+    """Return the second objective of a front: the number of weights that are left where
+    the front is one of numbers, else objective 1 of the training."""
+    if config.pruning.pruning in TO_SPARSITY:
+        where = records.KERNELS[config.pruning.prune_where]
+        return bopt.sparsity.report(params, where).dense.nonzeros
+    _, own = make_penalties(config.objectives)
+    return float(own(params))
+
+
 def _seeds_and_weights(jobs: list[Job]):
     return [job.seed for job in jobs], [job.weights for job in jobs]
-
-
-def _line(point: Point) -> str:
-    return (
-        f"{point.name:>6}  weight of l1 {point.weights[1]:.3g}  cross entropy "
-        f"{point.objectives[0]:.4f}  l1 {point.objectives[1]:,.1f}  validation "
-        f"accuracy {100 * point.metrics['validation_accuracy']:.2f} %  "
-        f"{point.metrics['nonzero_dense']:,} weights  "
-        f"{point.metrics['seconds']:.1f} s"
-    )

@@ -32,7 +32,8 @@ def test_a_front_builds_the_options_of_its_trainings(front, training):
     own = config.training()
     assert type(own) is training
     given = {"epochs": 3, "seed": 7, "threshold": 0.5, "devices": 2, "out": "a"}
-    assert own == updated(training(), optimizer="adam", **given)
+    given |= {"optimizer": "adam", "pruning": "threshold"}
+    assert own == updated(training(), **given)
     assert resolve(own, "digits").optimizer.epochs == 3
 
 

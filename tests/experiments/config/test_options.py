@@ -83,8 +83,8 @@ VGG_DEFAULTS = DEFAULTS | {
 }
 ONLY_VGG = {"augment", "dtype"}
 TRAINING_ONLY = {
-    *("l1", "weights", "normalize", "weigh_by", "split", "split_loss"),
-    *("pruning", "sparsity", "sparsity_schedule", "init_from"),
+    *("weights", "normalize", "weigh_by", "split", "split_loss"),
+    *("sparsity", "sparsity_schedule", "init_from"),
 }
 SEARCH_DEFAULTS = {
     "search": "grid",
@@ -103,7 +103,8 @@ SEARCH_DEFAULTS = {
     "compare": None,
     "model": "lenet5",
 }
-FRONT_DEFAULTS = DEFAULTS | {"optimizer": "adam"} | SEARCH_DEFAULTS
+FRONT_DEFAULTS = DEFAULTS | {"optimizer": "adam", "pruning": "threshold"}
+FRONT_DEFAULTS |= SEARCH_DEFAULTS
 VGG_FRONT_DEFAULTS = VGG_DEFAULTS | FRONT_DEFAULTS | {"model": "vgg"}
 VGG_FRONT_DEFAULTS |= {n: VGG_DEFAULTS[n] for n in ("batch_size", "conv_l2")}
 VGG_FRONT_DEFAULTS["standardize"] = True
@@ -214,7 +215,7 @@ def test_every_option_keeps_its_name_and_default(options, program, defaults):
         (Config, "--data.dataset digits"),  # groups have no names on the command line
         (VggConfig, "--dataset mnist"),
         (VggConfig, "--dtype float16"),
-        (FrontConfig, "--l1 0.1"),
+        (FrontConfig, "--pruning evidence"),
         (FrontConfig, "--weights 1 0"),
         (FrontConfig, "--optimizer smgd"),
         (FrontConfig, "--sparsity 0.5"),
@@ -350,7 +351,7 @@ def test_options_are_written_to_json():
     assert from_flat(Config, stored) == Config()
 
 
-@pytest.mark.parametrize(("cls", "name"), [(Config, "bogus"), (FrontConfig, "l1")])
+@pytest.mark.parametrize(("cls", "name"), [(Config, "bogus"), (FrontConfig, "weights")])
 def test_an_unknown_name_is_not_replaced_silently(cls, name):
     with pytest.raises(AssertionError, match=f"no option {name}"):
         updated(cls(), **{name: 1})
