@@ -164,6 +164,8 @@ def values_of(name: str, default: Any, options: Any) -> tuple[Any, ...]:
         return (True, False)
     if name == "dataset" and options in (VggConfig, VggFront):
         return ("auto", "cifar10", "digits")
+    if name == "pruning" and issubclass(options, FrontConfig):
+        return ("threshold", "magnitude", "saliency")
     if name == "optimizer" and issubclass(options, FrontConfig):
         return ("adam", "rmsprop", "sgd", "madam", "mrmsprop")
     if name in CHOICES:
