@@ -49,12 +49,12 @@ class Search:
     #: paper's code (default original for madam, mrmsprop and --released, else
     #: geometric).
     grid: Annotated[Literal["geometric", "original"] | None, DEPENDS] = None
-    #: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG); in a front
-    #: of numbers of weights, the smallest share left (default 0.003).
+    #: Smallest positive weight of the l1 norm (default 3e-5; 1e-3 for VGG), or smallest
+    #: share of weights left (default 0.003).
     smallest: Annotated[float | None, DEPENDS] = None
-    #: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG), or the largest share
-    #: left (default 0.2). Dichotomic searches, madam and mrmsprop end at 0.1, as in
-    #: the paper's code.
+    #: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG), or largest share of
+    #: weights left (default 0.2). Dichotomic searches, madam and mrmsprop end at 0.1, as
+    #: in the paper's code.
     largest: Annotated[float | None, DEPENDS] = None
     #: Maximum number of times a search proposes further weights.
     levels: int = 15
