@@ -62,7 +62,7 @@ class Search:
     #: learning rate (default a fifth of EPOCHS).
     corrector_epochs: Annotated[int | None, DEPENDS] = None
     #: Number of epochs of the knee's final training; 0 for none (default the network's
-    #: own number: 30 on MNIST).
+    #: own: 30 on MNIST).
     final_epochs: Annotated[int | None, DEPENDS] = None
     #: Criterion that selects the knee, see bopt.fronts.
     knee: Literal["weight_jump", "chord", "angle", "hypervolume"] = "chord"
