@@ -146,6 +146,29 @@ def test_the_last_level_is_cut_to_the_widest_gaps_or_finishes(words, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("search", ["grid", "bisection"])
+@pytest.mark.parametrize("rule", ["saliency", "magnitude"])
+def test_a_front_of_numbers_of_weights(rule, search, tmp_path, capsys):
+    path = tmp_path / "run"
+    words = f"{WORDS} --train-size 64 --parallel 2 --pruning {rule} --search {search}"
+    words += " --budget 4 --smallest 0.05 --largest 0.5"
+    assert trace(f"{words} --out {path}") == 0
+    front = read_front(path)
+    assert len(front) == 4
+    for point in front:
+        left, pruned = point.weights
+        assert left + pruned == pytest.approx(1)
+        assert point.objectives[1] == point.metrics["nonzero_dense"]
+        assert point.objectives[1] == pytest.approx(left * 864, abs=0.5)
+    shares = sorted(point.weights[0] for point in front)
+    assert (shares[0], shares[-1]) == (pytest.approx(0.05), pytest.approx(0.5))
+    out = capsys.readouterr().out
+    assert "share left (%)" in out and "weight of l1" not in out
+    final = json.loads((path / "summary.json").read_text())["final"]
+    assert final is None or final["objectives"][1] == final["nonzero_dense"]
+
+
+@pytest.mark.slow
 def test_seeds_are_trained_for_each_weight(tmp_path):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --seeds 2 --seed 7 --budget 3 --out {path}") == 0
@@ -192,6 +215,8 @@ def test_the_number_of_networks_at_once_changes_nothing(tmp_path):
         ("--final-epochs -1", "--final-epochs is -1"),
         ("--smallest 0.1 --largest 0.01", "--smallest is 0.1 and --largest is 0.01;"),
         ("--epochs -1", "--epochs is -1"),
+        ("--pruning saliency --search dichotomic", "--pruning saliency is a front of"),
+        ("--l1 1e-3", "--l1 is given with --pruning threshold, where the search"),
         ("--search continuation --optimizer mrmsprop", "--search continuation follows"),
         (
             "--search continuation --released",
@@ -208,7 +233,7 @@ def test_options_that_do_not_fit(words, message, tmp_path, capsys):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("option", ["--l1 1", "--weights 1 0", "--normalize l2"])
+@pytest.mark.parametrize("option", ["--weights 1 0", "--normalize l2"])
 def test_the_search_chooses_the_weights(option, capsys):
     with pytest.raises(SystemExit, match="2"):
         trace(option)

@@ -262,6 +262,42 @@ def test_magnitude_pruning(schedule):
     assert (shares[steps // 2 - 1] == 0) == (schedule == "once")
 
 
+@pytest.mark.parametrize("kind", ["saliency", "evidence"])
+def test_pruning_by_gradients(kind):
+    """It wraps the optimizer; after three fifths of the steps the mask is held."""
+    config = resolved(pruning=kind, **({"sparsity": 0.5} if kind == "saliency" else {}))
+    rise, held = 3 * STEPS // 5, {"stop": 3 * STEPS // 5 + 1}
+    madam, batch = BY_HAND["madam"], config.optimizer.batch_size
+    by_hand = {
+        "saliency": lambda: bopt.prune_to(
+            bopt.cubic_sparsity(0.5, rise),
+            score=bopt.saliency(),
+            optimizer=madam,
+            **held,
+        ),
+        "evidence": lambda: bopt.prune(
+            bopt.evidence(STEPS_PER_EPOCH * batch, batch, rise),
+            score=bopt.saliency(0.5),
+            optimizer=madam,
+            **held,
+        ),
+    }[kind]
+    found = trajectory(compose(config, STEPS_PER_EPOCH))
+    assert_same(found, trajectory(by_hand()))
+    zeros = [np.asarray(params["kernel"]) == 0 for params, _ in found]
+    assert zeros[-1].sum() == 3 if kind == "saliency" else zeros[-1].any()
+    for later in zeros[rise:]:
+        np.testing.assert_array_equal(later, zeros[rise])
+
+
+def test_shares_of_a_network_replace_the_sparsity():
+    config = resolved(pruning="magnitude")
+    steps = functools.partial(compose, config, STEPS_PER_EPOCH)
+    found = trajectory(steps(jnp.array([0.5, 0.5])))
+    fixed = compose(updated(config, sparsity=0.5), STEPS_PER_EPOCH)
+    assert_same(found, trajectory(fixed))
+
+
 def test_without_pruning_there_is_no_mask_and_no_zero():
     optimizer = compose(resolved(optimizer="adam", prune=False), STEPS_PER_EPOCH)
     assert optax.tree.get(optimizer.init(PARAMS), "PruneState") is None
