@@ -88,6 +88,7 @@ def pruning(
         gradients, inner_state = None, ()
         if optimizer is not None:
             if own.gradients:
+                check_same_leaves(name, updates, params)
                 gradients = _gradients(state.mask, updates, params)
             updates, inner_state = inner.update(
                 updates, state.optimizer, params, **extra_args

@@ -130,6 +130,11 @@ def test_the_state_keeps_its_shapes():
 
 
 def test_mistakes_are_named():
+    params, (gradient, *_) = problem()
+    optimizer = bopt.prune_to(0.5, score=bopt.saliency(), optimizer=optax.sgd(0.1))
+    with pytest.raises(ValueError, match=r"prune_to got .*'b'"):
+        missing = {name: gradient[name] for name in ("a", "bias")}
+        optimizer.update(missing, optimizer.init(params), params)
     with pytest.raises(ValueError, match=r"score that needs gradients.*optimizer="):
         bopt.prune_to(0.5, score=bopt.saliency())
     with pytest.raises(ValueError, match=r"score is 3; expected a bopt\.Score"):
