@@ -67,8 +67,15 @@ def make_rows(model: Model, dataset: Dataset) -> dict[str, Callable[[], Made]]:
         return functools.partial(make, gradients, optax.chain(*optimizers, prune))
 
     make = functools.partial(_compile, model, dataset)
+    to_98 = functools.partial(bopt.prune_to, 0.98, every=100)
+    saliency = to_98(score=bopt.saliency(), optimizer=first)
     return {
         f"{name}, one objective": functools.partial(make, one, first),
+        f"{name}, by threshold": pruned(one, first),
+        f"{name}, to 98 % by magnitude": functools.partial(
+            make, one, optax.chain(first, to_98())
+        ),
+        f"{name}, to 98 % by saliency": functools.partial(make, one, saliency),
         f"{name} + l1, pruned": pruned(two, fixed, first),
         "smgd, pruned": pruned(two, smgd, sgd),
         "madam, pruned": pruned(two, madam),

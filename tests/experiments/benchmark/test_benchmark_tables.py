@@ -91,6 +91,9 @@ def test_rows_of_steps_fit_80_columns(model):
     found = list(step.make_rows(MODELS[model], noise(8, train=8, validation=0)))
     assert found == [
         f"{name}, one objective",
+        f"{name}, by threshold",
+        f"{name}, to 98 % by magnitude",
+        f"{name}, to 98 % by saliency",
         f"{name} + l1, pruned",
         "smgd, pruned",
         "madam, pruned",
