@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import stats
 
 from bopt.fronts import Front
 from experiments.config import MULTI_GRADIENT
@@ -34,7 +35,7 @@ _AGAINST_OTHERS = """
 
 Multi-gradient training has one gradient per objective (smgd, madam, mrmsprop). It \
 wins where it is better in accuracy or in dense weights left and not worse in the \
-other, and loses in the opposite case. ± is two standard errors."""
+other, and loses in the opposite case. ± is the 95 % confidence interval."""
 _FRONT_COLUMNS = ["Search", "Optimizer", "Trainings", "Non-dominated", "Hypervolume"]
 _FRONT_COLUMNS += ["Knee: accuracy (%)", "Knee: dense weights left", "Seconds"]
 _FRONTS = """\
@@ -65,14 +66,14 @@ class Mean(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Difference of two means, with two standard errors.
+    """Difference of two means, with half of its 95 % confidence interval.
 
-    The verdict is 1 or -1 if the value exceeds them, 0 if not, and None if one of the
-    means has one seed or is not finite.
+    The verdict is 1 or -1 if the interval lies on one side of 0, 0 if not, and None if
+    one of the means has one seed or is not finite.
     """
 
     value: float
-    errors: float
+    margin: float
     verdict: int | None
 
     def text(self, factor: float, digits: int, up: str, down: str) -> str:
@@ -81,17 +82,22 @@ class Difference(NamedTuple):
             reason = "one seed" if math.isfinite(self.value) else "not finite"
             return f"{value} ({reason})"
         word = {1: up, 0: "no difference", -1: down}[self.verdict]
-        return f"{value} ± {factor * self.errors:,.{digits}f}: {word}"
+        return f"{value} ± {factor * self.margin:,.{digits}f}: {word}"
 
 
 def difference(first: Mean, second: Mean) -> Difference:
-    """Compare two means by Welch's standard error."""
+    """Compare two means by Welch's t, with Welch's and Satterthwaite's degrees of
+    freedom."""
     value = first.mean - second.mean
-    errors = 2 * math.sqrt(sum(x.deviation**2 / x.seeds for x in (first, second)))
     if min(first.seeds, second.seeds) < 2 or not math.isfinite(value):
-        return Difference(value, errors, None)
-    verdict = 0 if abs(value) <= errors else int(math.copysign(1, value))
-    return Difference(value, errors, verdict)
+        return Difference(value, math.nan, None)
+    parts = [(x.deviation**2 / x.seeds, x.seeds - 1) for x in (first, second)]
+    variance, margin = sum(part for part, _ in parts), 0.0
+    if variance:
+        freedom = variance**2 / sum(part**2 / own for part, own in parts)
+        margin = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
+    verdict = 0 if abs(value) <= margin else int(math.copysign(1, value))
+    return Difference(value, margin, verdict)
 
 
 class Result(NamedTuple):
@@ -169,7 +175,8 @@ def training_tables(own: Sequence[Result]) -> list[str]:
     pairs = [(x, named.get(f"{x.name}-unpruned")) for x in own]
     pruned = [[x.name, *_compare(x, other)[:2]] for x, other in pairs if other]
     if pruned:
-        lines += ["", "### Pruned minus unpruned", "", "± is two standard errors."]
+        interval = "± is the 95 % confidence interval."
+        lines += ["", "### Pruned minus unpruned", "", interval]
         lines += _table(["Run", *_DIFFERENCES], pruned)
     return lines + _against_others(own)
 

@@ -53,8 +53,8 @@ class Search:
     #: share of weights left (default 0.003).
     smallest: Annotated[float | None, DEPENDS] = None
     #: Largest weight of the l1 norm (default 3e-3; 0.1 for VGG), or largest share of
-    #: weights left (default 0.2). Dichotomic searches, madam and mrmsprop end at 0.1, as
-    #: in the paper's code.
+    #: weights left (default 0.2). Dichotomic searches, madam and mrmsprop end at 0.1,
+    #: as in the paper's code.
     largest: Annotated[float | None, DEPENDS] = None
     #: Maximum number of times a search proposes further weights.
     levels: int = 15

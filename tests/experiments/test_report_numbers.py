@@ -8,6 +8,7 @@ import pytest
 from drawing import filled
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from experiments.report import read_results
 from experiments.report_tables import Mean, difference
@@ -18,14 +19,15 @@ means = st.builds(Mean, numbers, st.floats(0, 1e3), st.integers(2, 9))
 
 
 @given(means, means)
-def test_two_standard_errors_decide(first, second):
+def test_welch_s_t_decides(first, second):
     found = difference(first, second)
-    squares = [mean.deviation**2 / mean.seeds for mean in (first, second)]
     assert found.value == first.mean - second.mean
-    assert found.errors == pytest.approx(2 * math.sqrt(sum(squares)))
-    expected = 0 if abs(found.value) <= found.errors else (1 if found.value > 0 else -1)
+    expected = 0 if abs(found.value) <= found.margin else (1 if found.value > 0 else -1)
     assert found.verdict == expected
     assert difference(second, first).verdict == -expected
+    if max(first.deviation, second.deviation) > 1e-6:
+        p = stats.ttest_ind_from_stats(*first, *second, equal_var=False).pvalue
+        assert abs(p - 0.05) < 1e-9 or (p < 0.05) == bool(expected)
 
 
 @given(means, numbers)
