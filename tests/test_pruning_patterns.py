@@ -49,8 +49,13 @@ def test_pruned_entries_stay_out_of_the_pattern():
     np.testing.assert_array_equal(state.mask["w"], [[False, False, False, True]])
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9, 0.98, 1.0])
-@pytest.mark.parametrize("scheduled", [False, True])
+SLOW = [
+    pytest.param(*row, marks=pytest.mark.slow)
+    for row in ((0.0, False), (0.5, True), (0.9, True), (0.98, False), (1.0, True))
+]
+
+
+@pytest.mark.parametrize("sparsity, scheduled", [(0.9, False), (0.98, True), *SLOW])
 def test_erdos_renyi_shares(sparsity, scheduled):
     shapes = {"a": (784, 300), "b": (3, 3, 16, 32), "c": (300, 100), "d": (100, 10)}
     params = {

@@ -106,6 +106,7 @@ def test_movement_may_be_negative():
     np.testing.assert_array_equal(found["w"], [[0, -1, 0, -2]])
 
 
+@pytest.mark.slow
 def test_in_a_train_state():
     params, gradients = problem()
     optimizer = bopt.prune_to(

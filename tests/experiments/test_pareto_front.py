@@ -259,5 +259,5 @@ def test_the_help(model, capsys):
     with pytest.raises(SystemExit, match="0"):
         trace(f"--model {model} --help")
     text = capsys.readouterr().out
-    assert "--search" in text and "--l1 " not in text
+    assert "--search" in text and "--weights " not in text
     assert ("--dtype" in text) == (model == "vgg")

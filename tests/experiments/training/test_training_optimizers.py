@@ -262,6 +262,7 @@ def test_magnitude_pruning(schedule):
     assert (shares[steps // 2 - 1] == 0) == (schedule == "once")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["saliency", "evidence"])
 def test_pruning_by_gradients(kind):
     """It wraps the optimizer; after three fifths of the steps the mask is held."""
@@ -290,6 +291,7 @@ def test_pruning_by_gradients(kind):
         np.testing.assert_array_equal(later, zeros[rise])
 
 
+@pytest.mark.slow
 def test_shares_of_a_network_replace_the_sparsity():
     config = resolved(pruning="magnitude")
     steps = functools.partial(compose, config, STEPS_PER_EPOCH)
