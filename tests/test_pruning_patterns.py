@@ -1,5 +1,9 @@
 """Where the kept entries lie: n of m along an axis, and shares of the layers."""
 
+# Optax's and Flax's unions of types know no state's fields and no tree's keys.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np

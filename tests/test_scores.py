@@ -1,5 +1,8 @@
 """Scores of entries: magnitude, saliency, movement, and functions of a leaf."""
 
+# Optax's and Flax's unions of types know no state's fields and no tree's keys.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+
 import jax
 import jax.numpy as jnp
 import numpy as np

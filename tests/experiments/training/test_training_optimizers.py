@@ -267,7 +267,8 @@ def test_magnitude_pruning(schedule):
 def test_pruning_by_gradients(kind):
     """It wraps the optimizer; after three fifths of the steps the mask is held."""
     config = resolved(pruning=kind, **({"sparsity": 0.5} if kind == "saliency" else {}))
-    rise, held = 3 * STEPS // 5, {"stop": 3 * STEPS // 5 + 1}
+    rise = 3 * STEPS // 5
+    held: dict[str, Any] = {"stop": rise + 1}
     madam, batch = BY_HAND["madam"], config.optimizer.batch_size
     by_hand = {
         "saliency": lambda: bopt.prune_to(
