@@ -149,13 +149,17 @@ class Result(NamedTuple):
                 rows += f" divided by {config['normalize']}"
             at_zero = f"derivative of l1 at 0: {config['l1_at_zero']:g}"
             weights = f"with weights of least norm of {rows}, {at_zero}"
+        kind = config.get("pruning")  # older runs have no such option
         if not config["prune"]:
             pruning = "not pruned"
-        elif config.get("sparsity") is None:  # older runs have no such option
+        elif kind == "evidence":
+            pruning = "pruned by evidence"
+        elif config.get("sparsity") is None:
             pruning = f"pruned below {config['threshold']:g}"
         else:
             how = {"cubic": "gradually"}.get(config["sparsity_schedule"], "once")
             pruning = f"pruned to {100 * config['sparsity']:g} %, {how}"
+            pruning += " by saliency" if kind == "saliency" else ""
         released = ", as in the released code" if config.get("published") else ""
         return f"{config['optimizer']} {weights}; {pruning}{released}"
 

@@ -23,6 +23,7 @@ class Config(TypedDict):
     normalize: str
     prune: bool
     threshold: float
+    pruning: NotRequired[str | None]
     sparsity: NotRequired[Number]
     sparsity_schedule: NotRequired[str | None]
     epochs: int

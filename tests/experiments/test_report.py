@@ -10,10 +10,11 @@ from drawing import filled, row
 
 import experiments
 from bopt.fronts import Front, Point
+from experiments.config import Config, flat, parse, resolve
 from experiments.errors import RunDirectoryError
 from experiments.figures import read_compared
 from experiments.report import main, page, read_results, report
-from experiments.report_tables import hypervolume, matched
+from experiments.report_tables import Result, hypervolume, matched
 from experiments.runs import schema
 from experiments.runs.reading import read_front
 
@@ -174,6 +175,22 @@ def test_runs_of_other_lengths_are_not_compared(tmp_path):
     found = text(tmp_path)
     assert "\n## LeNet-5 on MNIST, 30 epochs, 1,500 images\n" in found
     assert "Shortened: 1,500 training images.**\n" in found
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--threshold 0.01", "pruned below 0.01"),
+        ("--sparsity 0.9", "pruned to 90 %, gradually"),
+        ("--pruning saliency", "pruned to 98 %, gradually by saliency"),
+        ("--pruning evidence", "pruned by evidence"),
+        ("--no-prune", "not pruned"),
+    ],
+)
+def test_pruning_in_words(words, told):
+    config = flat(resolve(parse(Config, "mnist_lenet", words.split()), "mnist"))
+    found = Result("run", Path("run"), config, {}).description
+    assert found.endswith(f"; {told}")
 
 
 def test_differences_within_the_interval_are_none(tmp_path):
