@@ -109,7 +109,7 @@ def test_all_forms_have_the_networks_logits(name, share, tmp_path):
         )
 
 
-@names
+@pytest.mark.parametrize("name", ["lenet", pytest.param("vgg", marks=pytest.mark.slow)])
 def test_nothing_is_left_to_shrink(name):
     """A shrunk network, and an intact one, stay as they are."""
     small = shrink(chain(MODELS[name], pruned(name, 0.9)), IMAGES[name])
@@ -157,6 +157,7 @@ def test_a_channel_without_output_and_positions_without_output():
     assert set(range(375)) - set(kept.tolist()) == {7 * 15 + 3}
 
 
+@pytest.mark.slow
 def test_a_constant_channel_before_padding_stays():
     """At the borders, zeros would take its place."""
     variables = trained("vgg")

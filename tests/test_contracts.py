@@ -26,14 +26,12 @@ import bopt
 ARCHETYPES = {
     "smgd",
     "smgd, three objectives",
-    "smgd, preconditioned",
     "madam",
     "mrmsprop",
     "scale_by_keras_adam",
     "prune",
     "prune_to",
     "prune_n_m",
-    "smgd, clip, adam, prune",
 }
 
 

@@ -39,6 +39,7 @@ def test_nondominated_is_what_no_point_dominates(pairs):
     assert kept == sorted(kept)
 
 
+@pytest.mark.slow
 def test_many_points():
     """Comparing all pairs would take 6 GB."""
     number = 40_000

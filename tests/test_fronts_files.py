@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bopt.fronts import Front, Point
@@ -33,12 +33,14 @@ def same(a: Front, b: Front) -> bool:
     return len({*texts}) == 1
 
 
+@settings(max_examples=20)
 @given(st.lists(POINTS, max_size=4))
 def test_csv_is_exact(points):
     made = Front(points)
     assert same(Front.from_csv(made.to_csv()), made)
 
 
+@settings(max_examples=20)
 @given(st.lists(POINTS, max_size=4))
 def test_json_is_exact(points):
     made = Front(points)

@@ -13,7 +13,8 @@ PROGRAM = Path(__file__).parent / "meshes.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["models", "jacobians", "pruning", "many_networks"])
 def test_the_same_numbers_as_on_one_device(name):
-    told = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+    own = environ.get("XLA_FLAGS", "")  # by conftest
+    told = {"XLA_FLAGS": f"{own} --xla_force_host_platform_device_count=4"}
     kept = {key: environ[key] for key in environ if key != "JAX_NUM_CPU_DEVICES"}
     done = subprocess.run(
         [sys.executable, "-W", "error", PROGRAM, name],

@@ -152,6 +152,7 @@ def test_stochastic_search_begins_with_the_normals():
     assert STOCHASTIC(THREE, KEY) == fronts.dichotomic(WIDE)(THREE, KEY)
 
 
+@pytest.mark.slow
 def test_then_weights_are_uniform_between_the_neighbours():
     front = THREE.merge(FAILED)
     drawn = np.array([w1_of(STOCHASTIC(front, key_of(n))) for n in range(400)])

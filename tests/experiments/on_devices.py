@@ -4,6 +4,7 @@ Run as a program, it calls one of its functions; the words are its name and argu
 """
 
 import functools
+import os
 import sys
 from typing import Any, NamedTuple
 
@@ -53,7 +54,8 @@ CASES = {
 
 def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str, str]:
     """Run this program on CPU devices; return its stdout and stderr."""
-    flags = f"--xla_force_host_platform_device_count={devices} {flags}"
+    own = os.environ.get("XLA_FLAGS", "")  # by conftest
+    flags = f"{own} --xla_force_host_platform_device_count={devices} {flags}"
     told = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"} | env
     code, out, err = finish(start(PROGRAM, words, env=told))
     assert code == 0, f"{out}\n{err}"

@@ -6,6 +6,7 @@ order. A weight at the pruning threshold may then be pruned in one of them only.
 """
 
 import json
+import os
 import re
 
 import pytest
@@ -22,7 +23,8 @@ pytestmark = pytest.mark.slow
 
 
 def forced(devices: int) -> dict[str, str]:
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    own = os.environ.get("XLA_FLAGS", "")  # by conftest
+    flags = f"{own} --xla_force_host_platform_device_count={devices}"
     return {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 

@@ -181,6 +181,7 @@ def test_folders_that_hold_nothing_to_draw(tmp_path, saved):
     assert saved() == {}
 
 
+@pytest.mark.slow
 def test_the_program_writes_png_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "first", ROWS)

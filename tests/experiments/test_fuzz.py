@@ -237,7 +237,7 @@ def test_published(tmp_path):
         "# Source: x\ntest_accuracy,nonzero_dense,year\n0.99,1000,2020\n0.9,5,1\n"
     )
 
-    @examples(600)
+    @examples(300)
     @hypothesis.given(
         changed_table(original).map(encoded) | changed_bytes(original.encode())
     )
@@ -259,7 +259,7 @@ def test_export(ending, tmp_path):
     def read() -> None:
         export.dense(export.load(file)[0])
 
-    @examples(250)
+    @examples(100)
     @hypothesis.given(changed_bytes(original))
     def changed(new: bytes) -> None:
         file.write_bytes(new)
@@ -290,7 +290,7 @@ def test_export_whose_arrays_do_not_fit(ending, tmp_path):
     sizes = st.integers(0, 9)
     dtypes = st.sampled_from(["int32", "int64", "float32", "uint8", "float16", "bool"])
 
-    @examples(250)
+    @examples(100)
     @hypothesis.given(st.data())
     def changed(data) -> None:
         own = dict(arrays)
@@ -326,7 +326,7 @@ def test_idx(tmp_path):
     """Files of MNIST's names and of any content."""
     whole = gzip.compress(bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 28, 0, 0, 0, 28] * 9))
 
-    @examples(150)
+    @examples(100)
     @hypothesis.given(
         st.lists(changed_bytes(whole) | st.binary(max_size=50), min_size=4, max_size=4)
     )

@@ -13,11 +13,11 @@ KILLS = Path(__file__).with_name("kills.py")
 @pytest.mark.parametrize(
     ("program", "every", "saving"),
     [
-        ("run", 20, 3),
-        ("seeds", 60, 0),
-        ("figures", 40, 0),
-        ("front", 75, 2),
-        ("reproduce", 80, 0),
+        ("run", 30, 3),
+        ("seeds", 100, 0),
+        ("figures", 50, 0),
+        ("front", 120, 1),
+        ("reproduce", 120, 0),
     ],
 )
 def test_every_kill_is_survived(program, every, saving):

@@ -43,7 +43,7 @@ def options_of(name: str, run: str, options: Options) -> dict:
     return flat(resolved(config, config.data.dataset))
 
 
-@pytest.mark.parametrize("smoke", [False, True])
+@pytest.mark.parametrize("smoke", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", PARTS)
 def test_the_options_of_each_run(name, smoke):
     part = PARTS[name]

@@ -60,16 +60,16 @@ def begun(stopped, tmp_path):
 # Signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "words"),
     [
         (small, ""),
-        pytest.param(small, "--seeds 2", marks=pytest.mark.slow),
-        pytest.param(normalised, "--augment --batch-size 32", marks=pytest.mark.slow),
-        pytest.param(
+        (small, "--seeds 2"),
+        (normalised, "--augment --batch-size 32"),
+        (
             normalised,
             "--split --optimizer madam --checkpoint-every 2 --batch-size 32",
-            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -94,7 +94,10 @@ def test_stopped_anywhere_it_ends_with_the_same_bits(program, words, tmp_path, w
 
 @pytest.mark.parametrize(
     ("number", "code", "name"),
-    [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "SIGINT")],
+    [
+        (signal.SIGTERM, 143, "SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "SIGINT", marks=pytest.mark.slow),
+    ],
 )
 def test_the_message_after_a_signal(number, code, name, tmp_path, capsys):
     path = tmp_path / "run"

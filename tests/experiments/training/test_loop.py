@@ -168,6 +168,7 @@ def test_a_diverging_seed_leaves_the_others_alone(first, seeds, tmp_path):
     assert summary["finished"] and summary["test_cross_entropy"] is None
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_all_seeds_have_diverged(seeds, tmp_path, capsys):
     words = f"--seed {seeds[False, False]} --seeds 2 --epochs 1 --out {tmp_path}"
     assert fragile(words) == 1

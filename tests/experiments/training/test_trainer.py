@@ -137,6 +137,7 @@ def test_the_chunks_do_not_change_a_bit(lengths, trainer_and_result):
     assert result == expected
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits(trainer_and_result):
     network, trainer, _, expected = trainer_and_result
     trainer.start([0])
@@ -217,6 +218,7 @@ def test_evaluation_of_the_digits(monkeypatch):
 # Objectives that are not finite
 
 
+@pytest.mark.slow
 def test_the_first_step_that_is_not_finite():
     trainer = made(Linear(), plain_sgd(1e38), NOISE)
     for epoch, expected in ((3, 1), (4, 0)):  # counted anew in each epoch

@@ -101,6 +101,7 @@ def test_no_or_too_many_networks_are_refused():
             trainer.start(*split([A] * number))
 
 
+@pytest.mark.slow
 def test_earlier_networks_leave_nothing_behind():
     trainer = many("linear", 3)
     trainer.start(*split([A, B, C]))

@@ -222,6 +222,7 @@ def test_each_option_changes_the_chain(words):
     assert np.abs(changed).max() > 1e-7
 
 
+@pytest.mark.slow
 def test_threshold_and_regrow():
     """With momentum and regrowth, an entry pruned at the first step comes back."""
     zeros = {}
