@@ -272,6 +272,7 @@ def test_without_a_terminal_one_line_per_epoch_and_the_table(finished):
     assert "\x1b" not in out
 
 
+@pytest.mark.slow
 def test_auto_without_network_announces_the_digits(
     tfds_root, tmp_path, monkeypatch, capsys
 ):

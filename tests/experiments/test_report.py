@@ -301,6 +301,7 @@ def test_a_front_matches_a_published_network(network, expected):
     assert matched(Front(), networks(network)) == 0
 
 
+@pytest.mark.slow
 def test_published_networks_and_figures(tmp_path, capsys):
     """Those of trainings, of too few epochs for curves, and of a front."""
     folder = tmp_path / "runs"

@@ -163,7 +163,11 @@ PRUNED = {
 
 
 @pytest.mark.parametrize("where", PRUNED)
-@pytest.mark.parametrize("options", [{"split": True}, {"optimizer": "adam"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"split": True}, pytest.param({"optimizer": "adam"}, marks=pytest.mark.slow)],
+    ids=str,
+)
 def test_exactly_these_kernels_are_pruned(where, options):
     """With a threshold above all entries: no bias, no batch normalization."""
     whole = composed(prune_where=where, threshold=1e3, **options)

@@ -78,6 +78,7 @@ def test_the_run_s_own_files_hold_the_means(path):
         ]
 
 
+@pytest.mark.slow
 def test_each_seed_starts_from_its_own(path, tmp_path):
     words = f"{WORDS} --seed 3 --seeds 2 --init-from {path} --out {tmp_path}"
     assert small(words) == 0

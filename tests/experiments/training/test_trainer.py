@@ -247,6 +247,7 @@ def test_the_step_does_not_depend_on_the_chunks():
 # The device
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_inside_the_epochs(caplog):
     """JAX logs "Compiling" when it lowers a program; XLA may use its cache."""
 

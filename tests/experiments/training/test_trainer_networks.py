@@ -62,6 +62,7 @@ def test_vectorized_as_on_an_accelerator(name, monkeypatch):
         assert_close(result, alone(name, network))
 
 
+@pytest.mark.slow
 def test_networks_differ_in_seeds_and_weights():
     """Where both are the same, so are the bits, in any row."""
     reseeded, reweighed = B._replace(seed=A.seed), B._replace(weights=A.weights)
