@@ -44,6 +44,7 @@ def test_of_equal_entries_the_first_and_nan_are_kept():
     np.testing.assert_array_equal(found, [[1, 1, 0, 0, np.nan, 0, 6, 0]])
 
 
+@pytest.mark.slow
 def test_pruned_entries_stay_out_of_the_pattern():
     params = {"w": jnp.array([[0.0, 0.0, 0.0, 1.0]])}
     link = bopt.prune_n_m(2, 4, axis=-1, keep_zeros=True)

@@ -172,6 +172,7 @@ def coarse(seed, number):
 @hypothesis.given(
     strategies.sampled_from(RULES), strategies.integers(0), strategies.integers(2, 9)
 )
+@pytest.mark.slow
 def test_ties_and_dominated_points(rule, seed, number):
     try:
         check(rule, coarse(seed, number), seed % 2**32)

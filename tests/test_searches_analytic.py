@@ -236,6 +236,7 @@ def test_a_stochastic_search_finds_what_a_poor_training_missed():
     assert len(front.hull()) > 2
 
 
+@pytest.mark.slow
 def test_bisections_continue_where_the_normals_of_poor_trainings_end():
     """Short trainings, as on MNIST: the two normals after the first find no vertex."""
     front, batches = driven("dichotomic", "undertrained")

@@ -181,6 +181,7 @@ def test_seeds_are_trained_for_each_weight(tmp_path):
     assert front[0].objectives != front[1].objectives  # another order of the images
 
 
+@pytest.mark.slow
 def test_without_a_knee_there_is_no_final_training(tmp_path, capsys):
     path = tmp_path / "run"
     assert trace(f"{SMALL} --budget 2 --out {path}") == 0

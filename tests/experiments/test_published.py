@@ -107,6 +107,7 @@ def test_losses_of_the_released_code(params):
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_biases_of_dense_layers_are_pruned_before_and_after_steps(tmp_path):
     words = "--published --optimizer smgd --dataset digits --train-size 64 --epochs 0"
     assert small(f"{words} --threshold 0.1 --no-figures --out {tmp_path}/run") == 0

@@ -302,6 +302,7 @@ def test_shares_of_a_network_replace_the_sparsity():
     assert_same(found, trajectory(fixed))
 
 
+@pytest.mark.slow
 def test_without_pruning_there_is_no_mask_and_no_zero():
     optimizer = compose(resolved(optimizer="adam", prune=False), STEPS_PER_EPOCH)
     assert optax.tree.get(optimizer.init(PARAMS), "PruneState") is None
