@@ -19,7 +19,7 @@ Rule = Callable[[Leaves, Leaves, jax.Array], Leaves]
 
 
 class PruneState(NamedTuple):
-    """State of `prune` and `prune_to`.
+    """State of `prune`, `prune_to` and `prune_n_m`.
 
     Attributes:
       mask: a tree like the parameters: a boolean array per selected leaf, True = kept;

@@ -46,7 +46,7 @@ def make_search(config: FrontConfig) -> fronts.Search:
     smallest, largest, budget = options.smallest, options.largest, options.budget
     assert smallest is not None and largest is not None and budget is not None
     if config.pruning.pruning in TO_SPARSITY:  # the shares kept and pruned
-        shares = [*np.geomspace(largest, smallest, budget).tolist()]
+        shares = np.geomspace(largest, smallest, budget).tolist()
         pairs = [(share, 1 - share) for share in shares]
         if options.search == "grid":
             return fronts.grid(pairs)
