@@ -309,7 +309,14 @@ def test_wrong_input_is_named(model, size, message):
     "platform, convolutions", [("cpu", 0), ("cuda", 3), ("tpu", 3)]
 )
 def test_platform_is_chosen_at_lowering(platform, convolutions):
-    traced = jax.jit(TINY.apply).trace(variables(), images())
+    # Without training it is the library's everywhere.
+    train = functools.partial(
+        TINY.apply,
+        train=True,
+        mutable=["batch_stats"],
+        rngs={"dropout": jax.random.key(0)},
+    )
+    traced = jax.jit(train).trace(variables(), images())
     text = traced.lower(lowering_platforms=(platform,)).as_text()
     assert text.count("stablehlo.convolution") == convolutions
 

@@ -174,8 +174,14 @@ def _pool(
 
 def _reshape(array: jax.Array, *shape: int) -> jax.Array:
     """Reshape within each image; an explicit mesh still divides the batch."""
+    if not is_divided(array):
+        return jnp.reshape(array, shape)
     sharding = jax.typeof(array).sharding
-    axis = sharding.spec[0]
-    spec = jax.sharding.PartitionSpec(axis, *[None] * (len(shape) - 1))
-    out = None if axis is None else jax.sharding.NamedSharding(sharding.mesh, spec)
+    spec = jax.sharding.PartitionSpec(sharding.spec[0], *[None] * (len(shape) - 1))
+    out = jax.sharding.NamedSharding(sharding.mesh, spec)
     return jnp.reshape(array, shape, out_sharding=out)
+
+
+def is_divided(images: jax.Array) -> bool:
+    """Return whether an explicit mesh divides the batch."""
+    return jax.typeof(images).sharding.spec[0] is not None

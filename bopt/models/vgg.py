@@ -30,7 +30,8 @@ class VGG(nn.Module):
       classes: number of outputs.
       dtype: dtype of the computation, e.g. `jax.numpy.bfloat16`; None: that of images
         and parameters. Parameters, batch statistics, logits and gradients stay float32.
-      method: method of convolution, see `bopt.models.Conv`.
+      method: method of convolution, see `bopt.models.Conv`; ``"auto"`` without `train`
+        is the library's, whose gradient is slow on CPUs.
 
     Raises:
       ValueError: when called, `dropout` of another length than `stages`, or images too
@@ -82,7 +83,7 @@ class VGG(nn.Module):
         x = images
         for (features, convolutions), rate in zip(self.stages, rates, strict=True):
             for _ in range(convolutions):
-                x = nn.elu(self._conv(features)(x))
+                x = nn.elu(self._conv(features, train)(x))
                 x = self._batch_norm(use_running_average=not train)(x)
             x = nn.Dropout(rate, deterministic=not train)(max_pool(x))
         x = x.reshape(len(x), -1)
@@ -92,8 +93,11 @@ class VGG(nn.Module):
         logits = self._dense(self.classes)(x)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
-    def _conv(self, features: int) -> Conv:
-        return Conv(features, padding="SAME", method=self.method, dtype=self.dtype)
+    def _conv(self, features: int, train: bool) -> Conv:
+        # The library's convolution is fast on CPUs, too, but not its gradient.
+        inference = self.method == "auto" and not train
+        method = "library" if inference else self.method
+        return Conv(features, padding="SAME", method=method, dtype=self.dtype)
 
     def _batch_norm(self, use_running_average: bool) -> nn.BatchNorm:
         return nn.BatchNorm(

@@ -153,7 +153,8 @@ def check_at_least(
 
 def check_ranges(options: Mapping[str, Any]) -> None:
     """Check each option of a training by itself."""
-    names = ("l1", "learning_rate", "decay", "epochs", "conv_l2", "threshold", "seed")
+    rates = ("learning_rate", "decay", "weight_decay", "l1", "conv_l2")
+    names = (*rates, "epochs", "threshold", "seed")
     bounds = dict.fromkeys(names, 0) | {"batch_size": 1}
     check_at_least(options, bounds, "a finite number, ")
     check_at_least(options, {"seeds": 1, "checkpoint_every": 1})

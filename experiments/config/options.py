@@ -123,6 +123,9 @@ class Optimizer:
     nesterov: bool = False
     #: Use AMSGrad's maximum of second moments (madam, adam).
     amsgrad: bool = False
+    #: Decoupled weight decay: each step multiplies the kernels that L1_WHERE selects by
+    #: 1 - learning rate * WEIGHT_DECAY.
+    weight_decay: float = 0.0
     #: Time decay: the learning rate is divided by 1 + DECAY * step (default learning
     #: rate / epochs for smgd and sgd, 0 otherwise).
     decay: Annotated[float | None, DEPENDS] = None

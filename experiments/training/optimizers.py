@@ -1,5 +1,6 @@
 """Optimizers: options to an `optax.chain` of bopt's and Optax's transformations."""
 
+import functools
 from typing import Any
 
 import jax
@@ -46,9 +47,17 @@ def compose(
             first = _by_penalty(first)
         else:
             first = optax.partition(dict.fromkeys(_GROUPS, first), _groups)
+    if decay := config.optimizer.weight_decay:
+        first = optax.chain(first, _decayed(config, steps_per_epoch, decay))
     if not config.pruning.prune:
         return optax.chain(first)
     return _pruned(first, config, steps_per_epoch, sparsity)
+
+
+def _decayed(config: Config, steps_per_epoch: int, decay: float):
+    rate = schedule(config.optimizer, steps_per_epoch)
+    kernels = functools.partial(bopt.select, KERNELS[config.objectives.l1_where])
+    return optax.add_decayed_weights(lambda step: -decay * rate(step), kernels)
 
 
 def _multi_gradient(config: Config, steps_per_epoch: int, weights: jax.Array | None):
