@@ -15,6 +15,7 @@ from typing import Any as _Any
 
 from bopt import fronts, sparsity
 from bopt._pruning import PruneState
+from bopt.evidence import prune_by_evidence
 from bopt.objectives import value_and_jac
 from bopt.optimizers import (
     KerasAdamState,
@@ -23,10 +24,10 @@ from bopt.optimizers import (
     scale_by_keras_adam,
 )
 from bopt.penalties import hoyer_square, l1, l2, log_penalty, mcp
+from bopt.proximal import SoftThresholdState, adam_metric, soft_threshold
 from bopt.pruning import prune, prune_n_m, prune_to
 from bopt.schedules import (
     cubic_sparsity,
-    evidence,
     hold_cosine,
     logistic_decay,
     time_decay,
@@ -41,10 +42,11 @@ __all__ = [
     "PruneState",
     "Score",
     "SmgdState",
+    "SoftThresholdState",
     "Weighting",
+    "adam_metric",
     "complement",
     "cubic_sparsity",
-    "evidence",
     "fixed",
     "fronts",
     "hold_cosine",
@@ -60,12 +62,14 @@ __all__ = [
     "movement",
     "mrmsprop",
     "prune",
+    "prune_by_evidence",
     "prune_n_m",
     "prune_to",
     "saliency",
     "scale_by_keras_adam",
     "select",
     "smgd",
+    "soft_threshold",
     "sparsity",
     "stationarity",
     "time_decay",

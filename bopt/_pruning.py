@@ -93,9 +93,16 @@ def pruning(
             updates, inner_state = inner.update(
                 updates, state.optimizer, params, **extra_args
             )
-        _check_updates(name, state.mask, updates, params)
+        check_updates(name, state.mask, updates, params)
         before = _selected(state.mask, params)
-        score_state = own.update(gradients, before, state.score)
+
+        def scored():
+            return own.update(gradients, before, state.score)
+
+        if own.gradients and stop is not None:  # of no use once the last mask is held
+            score_state = jax.lax.cond(step < stop, scored, lambda: state.score)
+        else:
+            score_state = scored()
 
         def rewrite(mask, update, param):
             if _is_masked(mask):
@@ -173,7 +180,7 @@ def _check_timing(name: str, every: Any, start: Any, stop: Any) -> None:
         raise ValueError(f"{name} got {got}; expected stop > start.")
 
 
-def _check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
+def check_updates(name: str, mask: PyTree, updates: PyTree, params: PyTree) -> None:
     """Raise ValueError unless each update has the shape of its parameter."""
 
     def check(_, leaf_name, update, param):

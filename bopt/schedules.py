@@ -1,6 +1,5 @@
 """Schedules of learning rates and sparsities that `optax.schedules` lacks."""
 
-import math
 from typing import cast
 
 import jax
@@ -159,57 +158,5 @@ def hold_cosine(
         share = jnp.asarray(step).astype(float) / decay_steps
         decayed = jnp.clip((share - hold) / (1 - hold), 0, 1)
         return init_value * 0.5 * (1 + jnp.cos(jnp.pi * decayed))
-
-    return schedule
-
-
-def evidence(examples: int, batch_size: int, transition_steps: int) -> optax.Schedule:
-    """Threshold below which the data do not pay for a parameter, for `bopt.prune`.
-
-    Removing an entry raises the loss of n examples by about n / 2 * B * nu * w^2, in
-    nats: B * nu is the diagonal Fisher information, estimated from the mean squared
-    gradient nu of batches of B. A parameter costs log(n) / 2 (Schwarz' criterion, or
-    the description length). `bopt.saliency(power=0.5)` is ``|w| * sqrt(nu)``, so that
-    an entry is not worth its cost below ``sqrt(log(n) / (n B))``, which the schedule
-    reaches linearly in its square::
-
-        bopt.prune(
-            bopt.evidence(55_000, 32, steps), score=bopt.saliency(0.5), optimizer=...
-        )
-
-    It judges each entry by itself: right for dense layers, but entries of a large,
-    batch-normalized network are worth almost nothing one by one, and nu vanishes where
-    the training set is learnt by heart. There, prune to a sparsity instead.
-
-    Args:
-      examples: n, the number of training examples.
-      batch_size: B, the number of examples per step.
-      transition_steps: steps until the whole threshold is reached.
-
-    Returns:
-      A schedule: step -> threshold.
-
-    Raises:
-      ValueError: fewer than 2 examples, or another number below 1.
-
-    Example:
-      >>> import bopt
-      >>> schedule = bopt.evidence(55_000, 32, 100)
-      >>> [round(float(schedule(step)), 5) for step in (0, 25, 100, 200)]
-      [0.0, 0.00125, 0.00249, 0.00249]
-
-    Source: G. Schwarz, *Estimating the dimension of a model* (Annals of Statistics
-    1978).
-    """
-    if examples < 2 or batch_size < 1 or transition_steps < 1:
-        raise ValueError(
-            f"evidence got examples={examples}, batch_size={batch_size}, "
-            f"transition_steps={transition_steps}; expected at least 2, 1 and 1."
-        )
-    end = math.log(examples) / (examples * batch_size)
-
-    def schedule(step):
-        share = jnp.asarray(step).astype(float) / transition_steps
-        return jnp.sqrt(end * jnp.clip(share, 0, 1))
 
     return schedule

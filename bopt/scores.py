@@ -21,8 +21,9 @@ class Score(NamedTuple):
 
     Attributes:
       init: ``params -> state``.
-      update: ``(gradients, params, state) -> state``, at every step: the gradients of
-        objective 0 at the parameters before the update; None if `gradients` is False.
+      update: ``(gradients, params, state) -> state``, at every step until `stop`: the
+        gradients of objective 0 at the parameters before the update; None if
+        `gradients` is False.
       worth: ``(params, state) -> scores``, real arrays of the shapes of `params`, the
         parameters after the update: entries with the lowest are pruned.
       gradients: whether `update` needs gradients.

@@ -103,9 +103,11 @@ def run(
     if begun is None:
         return Path(config.run.resume or "")
     from experiments.training.session import opened
+    from experiments.training.step import check_evidence
 
     dataset, console = begun
     config = resolve(config, dataset.name)
+    check_evidence(model(config, "auto"), dataset, config)
     with opened(program, flat(config), dataset, console, start) as session:
         _train(session, config, model)
     return session.directory.path

@@ -25,8 +25,11 @@ class Part(NamedTuple):
 
 
 def _optimizers(*names: str, prune: bool = True) -> dict[str, str]:
-    ending, more = ("", "") if prune else ("-unpruned", " --no-prune")
-    return {name + ending: f"--optimizer {name}{more}" for name in names}
+    ending, more = ("", "--pruning threshold") if prune else ("-unpruned", "--no-prune")
+    own = {"madam": " --weigh-by directions"}
+    return {
+        name + ending: f"--optimizer {name}{own.get(name, '')} {more}" for name in names
+    }
 
 
 _OF_DIRECTIONS = ("grid", "bisection", "dichotomic", "stochastic")
@@ -37,25 +40,28 @@ def _published(option: str, *names: str) -> dict[str, str]:
 
 
 _SEARCHES = (*_OF_DIRECTIONS, "bisection_dichotomic", "continuation")
-_TO_98 = "--optimizer adam --l1 0 --sparsity 0.98"  # magnitude pruning alone
+# Magnitude pruning alone.
+_TO_98 = "--optimizer adam --l1 0 --pruning magnitude --sparsity 0.98"
 # The paper's choice of weights, and of the derivative of the l1 norm at 0.
 _GRADIENTS = "--optimizer madam --weigh-by gradients --l1-at-zero 0"
 _WEIGHED = {
-    "madam": "--optimizer madam",
+    "madam": "--optimizer madam --weigh-by directions",
     "madam-gradients": "--optimizer madam --weigh-by gradients",
     "smgd": "--optimizer smgd",
 }
+_LOG = "--optimizer adam --l1 1e-4 --complexity log"
+_DECAYED = f"{_LOG} --weight-decay 0.03"
 PARTS = {
     "mnist": Part(
         "mnist_lenet",
         EPOCHS["mnist_lenet", None],
-        "--dataset mnist --no-figures",
-        "--dataset digits --no-figures --train-size 320 --epochs 3",
+        "--dataset mnist --no-figures --schedule logistic",
+        "--dataset digits --no-figures --schedule logistic --train-size 320 --epochs 3",
         {
             **_optimizers("sgd", "adam", "smgd", "madam"),
             "cubic": f"{_TO_98} --sparsity-schedule cubic",
             "once": f"{_TO_98} --sparsity-schedule once",
-            "madam-gradients": _GRADIENTS,
+            "madam-gradients": f"{_GRADIENTS} --pruning threshold",
             **_optimizers("sgd", "adam", "smgd", "madam", prune=False),
             "madam-gradients-unpruned": f"{_GRADIENTS} --no-prune",
             "adam-plain": "--optimizer adam --l1 0 --no-prune",
@@ -100,20 +106,47 @@ PARTS = {
     "fronts": Part(
         "pareto_front",
         EPOCHS["pareto_front", "lenet5"],
-        "--dataset mnist --no-figures",
-        "--dataset digits --no-figures --train-size 320 --epochs 2 --final-epochs 2 "
-        "--budget 4",
+        "--dataset mnist --no-figures --schedule logistic",
+        "--dataset digits --no-figures --schedule logistic --train-size 320 "
+        "--epochs 2 --final-epochs 2 --budget 4",
         {
             **{search: f"--search {search}" for search in _SEARCHES},
             # Fixed weights on MAdam's directions.
             **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
         },
     ),
+    "sparse": Part(
+        "mnist_lenet",
+        EPOCHS["mnist_lenet", None],
+        "--dataset mnist --no-figures",
+        "--dataset digits --no-figures --train-size 320 --epochs 3",
+        {
+            "default": "",
+            "madam-evidence": "--pruning evidence",
+            "saliency": f"{_LOG} --pruning saliency",
+            "saliency-decay": f"{_DECAYED} --pruning saliency",
+            "saliency-decay-400": f"{_DECAYED} --pruning saliency --sparsity 0.99322",
+            "evidence": f"{_LOG} --pruning evidence",
+            "held": "--optimizer adam --pruning threshold",
+        },
+    ),
+    "sparse-fronts": Part(
+        "pareto_front",
+        EPOCHS["pareto_front", "lenet5"],
+        "--dataset mnist --no-figures --budget 16 --final-epochs 0",
+        "--dataset digits --no-figures --train-size 320 --final-epochs 0 --budget 4",
+        {
+            "saliency-10": f"{_DECAYED} --pruning saliency --epochs 10",
+            "saliency-30": f"{_DECAYED} --pruning saliency --epochs 30",
+        },
+    ),
     "normalize": Part(
         "mnist_lenet",
         {"mnist": 10, "digits": 10},
-        "--dataset mnist --no-figures --epochs 10",
-        "--dataset digits --no-figures --train-size 320 --epochs 2",
+        "--dataset mnist --no-figures --schedule logistic --pruning threshold "
+        "--epochs 10",
+        "--dataset digits --no-figures --schedule logistic --pruning threshold "
+        "--train-size 320 --epochs 2",
         {
             f"{name}-{mode}": f"{words} --normalize {mode}"
             for name, words in _WEIGHED.items()

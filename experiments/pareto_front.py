@@ -107,7 +107,8 @@ def _search_and_train(
         on_first(lambda: files.write(path, "compare.csv", text))
     series = FrontSearch(session, config, functools.partial(network, config))
     reason = series.run()
-    front, knees = series.front, series.front.knees()
+    front = series.front
+    knees = front.knees(examples=len(dataset.train), size="nonzero_total")
     searched = _searched(front, knees, reason, config, dataset)
     searched["finished"] = False
     directory.write_summary(searched)

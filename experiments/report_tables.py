@@ -138,7 +138,8 @@ class Result(NamedTuple):
         """Optimizer, weights and pruning in words."""
         config = self.config
         if config["l1"]:
-            weights = f"on cross entropy + {config['l1']:g} * l1"
+            norm = "log penalty" if config.get("complexity") == "log" else "l1"
+            weights = f"on cross entropy + {config['l1']:g} * {norm}"
         elif config["l1"] is not None:
             weights = "on cross entropy alone"
         elif config["weights"]:
@@ -149,6 +150,10 @@ class Result(NamedTuple):
                 rows += f" divided by {config['normalize']}"
             at_zero = f"derivative of l1 at 0: {config['l1_at_zero']:g}"
             weights = f"with weights of least norm of {rows}, {at_zero}"
+        if decay := config.get("weight_decay"):
+            weights += f", weight decay {decay:g}"
+        if config.get("schedule") == "hold_cosine":
+            weights += f", rate {config['learning_rate']:g} held, then decayed to 0"
         kind = config.get("pruning")  # older runs have no such option
         if not config["prune"]:
             pruning = "not pruned"

@@ -37,7 +37,8 @@ class Options:
         cifar: VGG with four optimizers, pruned and not; fronts: the searches of
         pareto_front, some also with fixed weights of madam's directions; normalize:
         divisors of the gradients, in short trainings; published, published-cifar,
-        published-fronts: the paper's released code (--published).
+        published-fronts: the paper's released code (--published); sparse: the
+        default and other ways of pruning; sparse-fronts: fronts of numbers of weights.
       seeds: Number of seeds of each training, from 0 on.
       epochs: Number of epochs of each training except a front's last, if there is no
         time for all of them (default the experiment's own number).
@@ -55,6 +56,8 @@ class Options:
         "published",
         "published-cifar",
         "published-fronts",
+        "sparse",
+        "sparse-fronts",
     ] = "all"
     seeds: int = 3
     epochs: Annotated[int | None, DEPENDS] = None

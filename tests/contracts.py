@@ -47,6 +47,9 @@ ADAM_STATIC = ("weighting", "num_objectives", "where")
 PRUNE_STATIC = ("score", "optimizer", "where", "every", "start", "stop")
 PRUNE_TO_STATIC = (*PRUNE_STATIC, "scope")
 N_M_STATIC = (*PRUNE_STATIC, "n", "m", "axis")
+EVIDENCE_STATIC = ("optimizer", "examples", "batch_size", "transition_steps")
+EVIDENCE_STATIC += ("where", "regrow", "every", "stop")
+PROXIMAL_STATIC = ("optimizer", "metric", "where")
 ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
 
 
@@ -165,6 +168,27 @@ TRANSFORMS = {
         scope="erdos_renyi",
         score=bopt.movement(),
         optimizer=optax.chain(bopt.smgd(), optax.sgd(0.1)),
+    ),
+    "prune_by_evidence": public(
+        "prune_by_evidence",
+        EVIDENCE_STATIC,
+        (),
+        bopt.madam(0.1),
+        examples=1_000,
+        batch_size=10,
+        transition_steps=4,
+    ),
+    "soft_threshold": public(
+        "soft_threshold", PROXIMAL_STATIC, ("threshold",), 0.3, num_objectives=0
+    ),
+    "soft_threshold, adam": public(
+        "soft_threshold",
+        PROXIMAL_STATIC,
+        ("threshold",),
+        0.3,
+        where="*",
+        optimizer=optax.chain(bopt.smgd(), optax.adam(0.1)),
+        metric=bopt.adam_metric(),
     ),
     "prune_n_m": public("prune_n_m", N_M_STATIC, (), 1, 3, num_objectives=0),
     "smgd, sgd, prune": chain(

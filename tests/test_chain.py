@@ -209,6 +209,11 @@ def test_multiply_adds_by_hand():
     )
 
 
+def test_a_scale_costs_a_product_per_entry():
+    scale = {"scale": np.ones(3), "offset": np.zeros(3)}
+    assert size(Chain(("scale",), (scale,)), (4, 5, 3)) == (6, 4 * 5 * 3, 6 * 8)
+
+
 def test_a_file_gives_the_chain_back(tmp_path):
     layers = {"kernel": np.eye(3, 2), "bias": np.zeros(2)}, {}, {"kernel": np.ones(2)}
     made = Chain(("dense", "relu", "dense"), layers)

@@ -32,6 +32,8 @@ ARCHETYPES = {
     "prune",
     "prune_to",
     "prune_n_m",
+    "prune_by_evidence",
+    "soft_threshold",
 }
 
 

@@ -124,3 +124,33 @@ def test_knees_are_inner_nondominated_points(pairs):
     made = front(pairs)
     inner = made.nondominated().points[1:-1]
     assert set(made.knees().values()) <= set(inner)
+
+
+def test_the_description_length_weighs_weights_by_the_examples():
+    """n * loss + k / 2 * log(n): 1,000 more weights pay for less loss as n grows."""
+    made = Front(
+        Point((), (loss, l1), str(size), left=size)
+        for loss, l1, size in [(0.10, 3, 2_000), (0.14, 2, 1_000), (0.9, 1, 100)]
+    )
+
+    def knee(examples):
+        return made.knees(examples=examples, size="left")["description_length"].name
+
+    assert [knee(n) for n in (100, 10_000, 10**7)] == ["100", "1000", "2000"]
+    assert "description_length" not in made.knees()
+    assert Front().knees(examples=10, size="left") == {}
+
+
+def test_points_without_a_size_have_no_description_length():
+    made = Front([Point((), (0.1, 3), "a"), Point((), (0.2, 2), "b", left=10)])
+    assert made.knees(examples=10, size="left")["description_length"].name == "b"
+    unknown = Front([Point((), (0.1, 3), left=np.nan)])
+    assert unknown.knees(examples=10, size="left") == {}
+
+
+@pytest.mark.parametrize("given", [{"examples": 9}, {"size": "left"}])
+def test_half_of_a_description_is_refused(given):
+    with pytest.raises(ValueError, match="expected both, with at least 2 examples"):
+        Front().knees(**given)
+    with pytest.raises(ValueError, match="at least 2 examples"):
+        Front().knees(examples=1, size="left")

@@ -36,6 +36,7 @@ public = pytest.mark.parametrize("module, name", NAMES, ids=IDS)
 def test_submodules_are_there_without_an_import_of_their_own():
     code = "import bopt; bopt.sparsity.export.save; bopt.models.LeNet5"
     subprocess.run([sys.executable, "-c", code], check=True)
+    assert bopt.__getattr__("models") is bopt.models  # on first use
     for module in (bopt, bopt.sparsity):
         with pytest.raises(AttributeError, match=r"bopt.* has no attribute 'nothing'"):
             module.nothing  # noqa: B018

@@ -83,6 +83,8 @@ def test_in_a_compiled_optimizer(schedule):
         (lambda: bopt.time_decay(1.0, -0.1), "decay=-0.1; expected at least 0"),
         (lambda: bopt.cubic_sparsity(1.5, 10), "end_value=1.5, transition_steps=10; "),
         (lambda: bopt.cubic_sparsity(0.5, 0), "transition_steps=0; expected sparsit"),
+        (lambda: bopt.hold_cosine(1.0, 0), "decay_steps=0, hold=0.5; expected at"),
+        (lambda: bopt.hold_cosine(1.0, 9, hold=1.0), "hold=1.0; expected at least 1"),
         (
             lambda: bopt.cubic_sparsity(0.5, 9, init_value=-1),
             "init_value=-1, end_value",

@@ -379,3 +379,16 @@ def test_wrong_input_is_named(call, message):
 
 def test_a_function_without_a_signature_may_be_a_weighting():
     assert isinstance(bopt.smgd(max), optax.GradientTransformationExtraArgs)
+
+
+def test_rows_divided_over_an_explicit_mesh():
+    """Types of sharding are checked, even on one device; numbers in test_meshes."""
+    mesh = jax.make_mesh((1,), ("data",))
+    sharding = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
+    params = {"kernel": jnp.ones((4, 3))}
+    jac = {"kernel": jax.device_put(jnp.ones((2, 4, 3)), sharding)}
+    optimizer = bopt.smgd()
+    state = optimizer.init(params)
+    direction, state = jax.jit(optimizer.update)(jac, state, params)
+    np.testing.assert_allclose(direction["kernel"], 1, rtol=1e-6)
+    np.testing.assert_allclose(state.weights.sum(), 1, rtol=1e-6)

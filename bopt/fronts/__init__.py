@@ -1,5 +1,6 @@
 """Pareto fronts: tables of trainings, searches for new weights, indicators, knees."""
 
+from bopt.fronts.attainment import attainment
 from bopt.fronts.continuation import continuation
 from bopt.fronts.dichotomic import (
     bisection_dichotomic,
@@ -19,6 +20,7 @@ __all__ = [
     "Point",
     "Search",
     "Spread",
+    "attainment",
     "bisection",
     "bisection_dichotomic",
     "continuation",

@@ -242,20 +242,38 @@ class Front:
         first = np.lexsort(costs[within].T[::-1])[0]
         return self[int(points[within][first])]
 
-    def knees(self) -> dict[str, Point]:
-        """Find the points of best compromise of two objectives, by four criteria.
+    def knees(
+        self, *, examples: int | None = None, size: str | None = None
+    ) -> dict[str, Point]:
+        """Find the points of best compromise of two objectives, by five criteria.
+
+        Args:
+          examples: number of training examples, for ``description_length``.
+          size: column with the number of weights, for ``description_length``.
 
         Returns:
           Criterion -> non-dominated point; see `bopt.fronts.knees` for the criteria.
-          Points without weights have no knee by ``weight_jump``.
+          Points without weights have no knee by ``weight_jump``; without `examples` and
+          `size` there is none by ``description_length``.
 
         Raises:
           ImportError: the extra `fronts` is not installed.
-          ValueError: another number of objectives than two.
+          ValueError: another number of objectives than two, only one of `examples` and
+            `size`, fewer than 2 examples, or an unknown column.
         """
+        if (examples is None) != (size is None) or (examples or 2) < 2:
+            raise ValueError(
+                f"knees got examples={examples} and size={size!r}; expected both, with "
+                "at least 2 examples, or none."
+            )
         front = self._of_two_objectives("knees").nondominated()
         weights = np.array([p.weights for p in front]) if len(front) else np.empty(0)
         rows = knees.knees(front._costs(), weights)
+        if size and examples and len(front):
+            sizes = front.column(size)
+            lengths = knees.description_lengths(front._costs()[:, 0], sizes, examples)
+            if np.isfinite(lengths).any():
+                rows["description_length"] = int(np.nanargmin(lengths))
         return {criterion: front[row] for criterion, row in rows.items()}
 
     def merge(self, *others: "Front") -> "Front":

@@ -3,6 +3,9 @@
 Rows with NaN or infinities come from trainings that diverged. They dominate nothing.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -54,6 +57,20 @@ def hypervolume(costs: np.ndarray, reference: np.ndarray) -> float:
 def contributions(costs: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Volumes (n,) that each of the non-dominated rows alone dominates."""
     return _moocore().hv_contributions(costs, ref=reference)
+
+
+def attained(costs: Sequence[np.ndarray], share: float) -> np.ndarray:
+    """Corners (p, 2) of what a share of the sets of rows (n, 2) dominate, sorted."""
+    costs = [rows[np.isfinite(rows).all(1)] for rows in costs]
+    level = max(1, math.ceil(share * len(costs)))
+    if sum(len(rows) > 0 for rows in costs) < level:
+        return np.empty((0, 2))
+    sets = np.repeat(np.arange(len(costs)), [len(rows) for rows in costs])
+    # An empty set counts as one: the level is counted from all of them.
+    present = len(np.unique(sets))
+    percentiles = [100 * (level - 0.5) / present]
+    found = _moocore().eaf(np.concatenate(costs), sets, percentiles=percentiles)
+    return found[np.argsort(found[:, 0]), :2]
 
 
 def _moocore():

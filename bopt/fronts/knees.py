@@ -1,4 +1,4 @@
-"""Knees, the points of best compromise of a front, by four criteria.
+"""Knees, the points of best compromise of a front, by five criteria.
 
 ``weight_jump``: the point from which w0 / w1 jumps most to the next one with more
   complexity. It depends on the weights alone; with weights spaced geometrically it is
@@ -9,14 +9,18 @@
   corner, which may be due to noise.
 ``hypervolume``: the point that alone dominates most, up to (1.1, 1.1). It prefers
   points beside wide gaps.
+``description_length``: the point that describes n examples in the fewest nats,
+  ``n * loss + k / 2 * log(n)`` for a mean loss in nats and k weights (Schwarz'
+  criterion). It needs no scale and may be an end, but both numbers of each point.
 
-On a front with one pronounced corner the last three agree.
+On a front with one pronounced corner chord, angle and hypervolume agree.
 
 Source: arXiv 2008.13590 (weight_jump; its code takes the difference with a wrap-around
 and so picks an end, which is not reproduced); I. Das, *On characterizing the "knee" of
 the Pareto curve based on normal-boundary intersection* (Structural Optimization 1999,
 chord); J. Branke, K. Deb, H. Dierolf, M. Osswald, *Finding knees in multi-objective
-optimization* (PPSN 2004, angle).
+optimization* (PPSN 2004, angle); G. Schwarz, *Estimating the dimension of a model*
+(Annals of Statistics 1978, description_length).
 """
 
 import numpy as np
@@ -47,6 +51,13 @@ def knees(objectives: np.ndarray, weights: np.ndarray) -> dict[str, int]:
         for name, score in scores.items()
         if score.max() > _ROUNDING
     }
+
+
+def description_lengths(
+    losses: np.ndarray, sizes: np.ndarray, examples: int
+) -> np.ndarray:
+    """Nats that describe the examples by each network of a mean loss and a size."""
+    return examples * losses + sizes / 2 * np.log(examples)
 
 
 def _weight_jumps(weights: np.ndarray) -> np.ndarray:

@@ -130,7 +130,13 @@ def _batch_last(
         height, width = height // 2, width // 2
         windows = x[:, : 2 * height, : 2 * width]
         windows = windows.reshape(features, height, 2, width, 2, -1)
-        x = sum(windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)) / 4
+        upper, lower = windows[:, :, 0], windows[:, :, 1]
+        x = (
+            upper[:, :, :, 0]
+            + upper[:, :, :, 1]
+            + lower[:, :, :, 0]
+            + lower[:, :, :, 1]
+        ) / 4
     # In the order of the rows of the dense kernel.
     x = jnp.transpose(x, (1, 2, 0, 3)).reshape(-1, x.shape[-1])
     for number, (kernel, bias) in enumerate(dense):

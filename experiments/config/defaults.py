@@ -24,37 +24,45 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
     options = flat(config)
     check_ranges(options)
     check_together(options)
-    sgd_like = options["optimizer"] in ("smgd", "sgd")
+    optimizer = options["optimizer"]
+    sgd_like = optimizer in ("smgd", "sgd")
     epochs = default(options["epochs"], epochs_on(dataset, config))
-    rate = default(options["learning_rate"], 1e-2 if sgd_like else 1e-3)
+    schedule = default(options["schedule"], config.SCHEDULE)
+    fast = schedule == "hold_cosine" and optimizer in ("madam", "adam")
+    usual = 1e-2 if sgd_like else 3e-3 if fast else 1e-3
+    rate = default(options["learning_rate"], usual)
     weights, weigh_by, l1 = options["weights"], options["weigh_by"], None
-    if options["optimizer"] in ("madam", "mrmsprop"):
+    if optimizer in ("madam", "mrmsprop"):
         min_norm = weigh_by or options["split"] or options["normalize"] != "none"
         weights = default(weights, None if min_norm else config.WEIGHTS)
-        weigh_by = default(weigh_by, "directions" if weights is None else None)
+        own = "directions" if fixed else config.WEIGH_BY
+        weigh_by = default(weigh_by, own if weights is None else None)
         chosen = weights is None and not fixed
         if chosen and weigh_by == "directions" and options["l1_at_zero"] == 0:
             raise ConfigError(
-                "--l1-at-zero 0 with --weigh-by directions (the default) prunes until "
+                "--l1-at-zero 0 with --weigh-by directions prunes until "
                 "the network is dead; expected a derivative of 1, or the paper's "
                 "--weigh-by gradients. Change one of the two options."
             )
-    if options["optimizer"] in BASELINES:
+    if optimizer in BASELINES:
         l1 = default(options["l1"], config.L1)
-    pruning = options["pruning"]
-    if pruning is None:
-        pruning = "threshold" if options["sparsity"] is None else "magnitude"
+    by_threshold = options["threshold"] is not None or not options["prune"]
+    usual = config.PRUNING if options["sparsity"] is None else "saliency"
+    pruning = default(options["pruning"], "threshold" if by_threshold else usual)
     shared = pruning in TO_SPARSITY
+    by_threshold = pruning == "threshold" or options["prune_initial"]
     return updated(
         config,
         epochs=epochs,
         learning_rate=rate,
+        schedule=schedule,
         decay=default(options["decay"], rate / max(epochs, 1) if sgd_like else 0.0),
         momentum=default(options["momentum"], 0.9 if sgd_like else None),
         l1=l1,
         weights=weights,
         weigh_by=weigh_by,
         pruning=pruning,
+        threshold=default(options["threshold"], 1e-3 if by_threshold else None),
         sparsity=default(options["sparsity"], 0.98 if shared else None),
         sparsity_schedule=default(
             options["sparsity_schedule"], "cubic" if shared else None
@@ -194,10 +202,19 @@ def check_together(options: Mapping[str, Any]) -> None:
     split, fixed = options["split"], options["weights"] is not None
     pruning, sparsity = options["pruning"], options["sparsity"] is not None
     shared = sparsity or pruning in TO_SPARSITY
+    threshold = options["threshold"] is not None and not options["prune_initial"]
     pairs = {
+        f"--pruning {pruning} and --no-prune": pruning not in (None, "threshold")
+        and not options["prune"],
         "--sparsity and --no-prune": sparsity and not options["prune"],
         f"--sparsity and --pruning {pruning}": sparsity
         and pruning in ("threshold", "evidence"),
+        "--sparsity and --threshold": sparsity and threshold,
+        f"--threshold and --pruning {pruning}": threshold
+        and pruning not in (None, "threshold"),
+        f"--pruning evidence and --prune-where {options['prune_where']}": (
+            pruning == "evidence" and options["prune_where"] in ("conv", "all")
+        ),
         "--weights and --normalize": fixed and options["normalize"] != "none",
         "--weights and --split": fixed and split,
         # One adds the convolutions' l2 norm to objective 1, the other their l1 norm.

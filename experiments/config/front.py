@@ -65,7 +65,9 @@ class Search:
     #: own: 30 on MNIST).
     final_epochs: Annotated[int | None, DEPENDS] = None
     #: Criterion that selects the knee, see bopt.fronts.
-    knee: Literal["weight_jump", "chord", "angle", "hypervolume"] = "chord"
+    knee: Literal[
+        "weight_jump", "chord", "angle", "hypervolume", "description_length"
+    ] = "chord"
     #: Number of networks trained as one program (default one per CPU device; on
     #: accelerators as many as needed, if they fit in memory).
     parallel: Annotated[int | None, DEPENDS] = None

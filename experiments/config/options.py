@@ -92,7 +92,8 @@ class Objectives(FrontObjectives):
     #: norms, the objective values, or both.
     normalize: Literal["none", "l2", "loss", "loss+"] = "none"
     #: Source of madam's and mrmsprop's min-norm weights: the raw gradients, as in the
-    #: paper, or the directions that are applied (default directions).
+    #: paper, or the directions that are applied (default gradients; directions for
+    #: VGG).
     weigh_by: Annotated[Literal["gradients", "directions"] | None, DEPENDS] = None
     #: Compute separate weights for the dense layers and for all other layers, and add
     #: the squared l2 norm of the convolution kernels to objective 1.
@@ -110,7 +111,8 @@ class Optimizer:
     #: smgd, madam and mrmsprop weigh the two gradients at every step; sgd, adam and
     #: rmsprop minimize the sum cross entropy + L1 * l1 norm.
     optimizer: Literal["smgd", "madam", "mrmsprop", "sgd", "adam", "rmsprop"] = "madam"
-    #: Initial learning rate (default 1e-2 for smgd and sgd, 1e-3 otherwise).
+    #: Initial learning rate (default 1e-2 for smgd and sgd, 3e-3 for madam and adam
+    #: with hold_cosine, 1e-3 otherwise).
     learning_rate: Annotated[float | None, DEPENDS] = None
     #: Number of passes over the training images (default 30 for LeNet-5, 125 for VGG;
     #: on the digits 100 and 20).
@@ -130,8 +132,11 @@ class Optimizer:
     #: rate / epochs for smgd and sgd, 0 otherwise).
     decay: Annotated[float | None, DEPENDS] = None
     #: Learning rate schedule: logistic decays to a tenth over the epochs; hold_cosine
-    #: is constant for half of the steps, then decays to 0 along a cosine.
-    schedule: Literal["logistic", "constant", "hold_cosine"] = "logistic"
+    #: is constant for half of the steps, then decays to 0 along a cosine (default
+    #: hold_cosine; logistic for VGG).
+    schedule: Annotated[
+        Literal["logistic", "constant", "hold_cosine"] | None, DEPENDS
+    ] = None
     #: Momentum and Adam as Optax computes them, or as Keras 2 does: the learning rate
     #: inside the momentum, Adam's epsilon of 1e-7 before bias correction.
     update_rule: Literal["optax", "keras"] = "optax"
@@ -147,8 +152,8 @@ class FrontPruning:
     pruning: Literal["threshold", "magnitude", "saliency"] | None = "threshold"
     #: Prune after every step.
     prune: bool = True
-    #: Largest magnitude that is set to 0.
-    threshold: float = 1e-3
+    #: Largest magnitude that is set to 0 (default 1e-3).
+    threshold: Annotated[float | None, DEPENDS] = None
     #: Parameters to prune: dense kernels, convolution kernels, both, or kernels and
     #: biases of the dense layers.
     prune_where: Literal["dense", "conv", "all", "dense_layers"] = "dense"
@@ -165,7 +170,8 @@ class Pruning(FrontPruning):
     #: Weights to prune: those of a magnitude up to THRESHOLD; as many as SPARSITY says,
     #: of the smallest magnitude, or of the smallest saliency |w| * (mean squared
     #: gradient)^(1/4); those of less evidence in the data than a parameter costs
-    #: (default threshold, or magnitude with --sparsity).
+    #: (default saliency, or threshold with --threshold; for VGG threshold, or saliency
+    #: with --sparsity).
     pruning: Annotated[
         Literal["threshold", "magnitude", "saliency", "evidence"] | None, DEPENDS
     ] = None
@@ -244,13 +250,16 @@ class Config:
     """Train and prune LeNet-5 on cross entropy and the l1 norm of its dense weights.
 
     The options to start with: --dataset, --data-dir, --optimizer, --l1,
-    --learning-rate, --epochs, --threshold, --seed, --out, --resume.
+    --learning-rate, --epochs, --sparsity, --seed, --out, --resume.
     """
 
     PREFERRED: ClassVar[str] = "mnist"  # first choice of --dataset auto
     EPOCHS: ClassVar = EPOCHS["mnist_lenet", None]
     L1: ClassVar[float] = 3e-4
     WEIGHTS: ClassVar[tuple[float, float] | None] = None  # madam's and mrmsprop's
+    WEIGH_BY: ClassVar[str] = "gradients"
+    SCHEDULE: ClassVar[str] = "hold_cosine"
+    PRUNING: ClassVar[str] = "saliency"
 
     data: Data = Data()
     objectives: Objectives = Objectives()
@@ -272,6 +281,9 @@ class VggConfig(Config):
     EPOCHS: ClassVar = EPOCHS["cifar_vgg", None]
     L1: ClassVar[float] = 0.03
     WEIGHTS: ClassVar[tuple[float, float] | None] = (0.9, 0.1)
+    WEIGH_BY: ClassVar[str] = "directions"
+    SCHEDULE: ClassVar[str] = "logistic"
+    PRUNING: ClassVar[str] = "threshold"
 
     data: VggData = VggData(standardize=True)
     objectives: Objectives = Objectives(conv_l2=1e-6)

@@ -8,6 +8,8 @@ from experiments.config.options import BASELINES, VggData
 # Of all its programs. docs/differences.md has the reasons, and what stays different.
 _COMMON = {
     "published": True,
+    "schedule": "logistic",
+    "pruning": "threshold",
     "l1_at_zero": 0.0,
     "update_rule": "keras",
     "prune_where": "dense_layers",

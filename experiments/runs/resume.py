@@ -46,6 +46,10 @@ def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:
     """Build options from config.json, except those of `OWN`."""
     lists = {key: tuple(v) for key, v in content.items() if isinstance(v, list)}
     values = {key: value for key, value in (content | lists).items() if key not in OWN}
+    if "pruning" not in content:  # of a run before there was such an option
+        to_sparsity = {"pruning": "magnitude", "threshold": None}
+        by_threshold = {"pruning": "threshold"}
+        values |= by_threshold if content.get("sparsity") is None else to_sparsity
     config, file = from_flat(cls, values | {"resume": path}), Path(path, "config.json")
     for group in vars(config).values():
         for key, hint in get_type_hints(type(group)).items():

@@ -22,7 +22,7 @@ class Config(TypedDict):
     weigh_by: str | None
     normalize: str
     prune: bool
-    threshold: float
+    threshold: float | None
     pruning: NotRequired[str | None]
     sparsity: NotRequired[Number]
     sparsity_schedule: NotRequired[str | None]

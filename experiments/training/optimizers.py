@@ -123,10 +123,16 @@ def _pruned(
         own |= {"optimizer": link, "stop": rise + every}
     match options.pruning, options.sparsity_schedule:
         case "threshold", _:
+            assert options.threshold is not None
             pruning = bopt.prune(options.threshold, **own)
         case "evidence", _:
-            limit = bopt.evidence(steps_per_epoch * batch, batch, rise)
-            pruning = bopt.prune(limit, score=bopt.saliency(0.5), every=every, **own)
+            pruning = bopt.prune_by_evidence(
+                examples=steps_per_epoch * batch,
+                batch_size=batch,
+                transition_steps=rise,
+                every=every,
+                **own,
+            )
         case kind, reached:
             score = bopt.saliency() if kind == "saliency" else None
             if reached == "once":

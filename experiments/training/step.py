@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from experiments.config.options import Objectives, Pruning
+from bopt import evidence
+from experiments.config.options import Config, Objectives, Pruning
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from experiments.runs.records import KERNELS
@@ -51,6 +52,22 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
             "training images; expected at most this number."
         )
     return len(dataset.train) // batch_size
+
+
+def check_evidence(model: Any, dataset: Dataset, config: Config) -> None:
+    """Refuse a network that `--pruning evidence` would ruin."""
+    if not config.pruning.prune or config.pruning.pruning != "evidence":
+        return
+    size = config.optimizer.batch_size
+    image = jnp.zeros((1, *dataset.images.shape[1:]))
+    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
+    where = KERNELS[config.pruning.prune_where]
+    try:
+        evidence.check(
+            {"params": shapes["params"]}, where, steps_per_epoch(dataset, size) * size
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error} Or choose --pruning saliency.") from None
 
 
 def make_penalties(
@@ -119,7 +136,7 @@ def make_init(
     pruning: Pruning,
 ) -> Callable[[jax.Array], Carry]:
     """Return a function that starts a training: ``key -> carry``."""
-    once = bopt.prune(pruning.threshold, where=KERNELS[pruning.prune_where])
+    once = bopt.prune(pruning.threshold or 0.0, where=KERNELS[pruning.prune_where])
 
     def init(key):
         model_state = model.init(key, image)

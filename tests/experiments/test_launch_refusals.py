@@ -38,6 +38,14 @@ def test_mnist_without_data_lists_what_was_tried(tfds_root, tmp_path, capsys):
         ("--optimizer adam --weights 1 1", "--weights has no meaning for --optimizer"),
         ("--dataset digits --train-size 64 --batch-size 65", "--batch-size is 65"),
         ("--dataset digits --train-size 9999", "train_size is 9999"),
+        ("--no-prune --pruning saliency", "--pruning saliency and --no-prune contrad"),
+        ("--sparsity 0.5 --threshold 0.1", "--sparsity and --threshold contradict"),
+        ("--pruning evidence --threshold 0.1", "--threshold and --pruning evidence co"),
+        ("--pruning evidence --prune-where all", "--pruning evidence and --prune-wher"),
+        (
+            "--pruning evidence --dataset digits --train-size 40",
+            "prune_by_evidence got 32 examples for 864 entries; expected at least 216, ",
+        ),
         # Several processes
         ("--coordinator h:1", "--coordinator is given without --distributed. Add it."),
         ("--process-id 0", "--process-id is given without --distributed. Add it."),

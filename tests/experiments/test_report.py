@@ -181,7 +181,7 @@ def test_runs_of_other_lengths_are_not_compared(tmp_path):
     ("words", "told"),
     [
         ("--threshold 0.01", "pruned below 0.01"),
-        ("--sparsity 0.9", "pruned to 90 %, gradually"),
+        ("--sparsity 0.9", "pruned to 90 %, gradually by saliency"),
         ("--pruning saliency", "pruned to 98 %, gradually by saliency"),
         ("--pruning evidence", "pruned by evidence"),
         ("--no-prune", "not pruned"),

@@ -55,15 +55,19 @@ def test_the_options_of_each_run(name, smoke):
         assert (found["seeds"], found["out"]) == (3, "nowhere")
         if part.program == "pareto_front":
             search, _, optimizer = run.removeprefix("published-").partition("-")
+            default = "madam" if name == "published-fronts" else "adam"
+            if name == "sparse-fronts":
+                assert (found["pruning"], search) == ("saliency", "saliency")
+                search, optimizer = "grid", ""
             assert found["search"] == search
-            default = "adam" if name == "fronts" else "madam"
             assert found["optimizer"] == (optimizer or default)
         else:
             assert found["prune"] is not run.endswith(("-unpruned", "-plain"))
         if not smoke:
             epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "published": 30}
-            short = "normalize" in name
-            assert found["epochs"] == (10 if short else epochs[name.split("-")[-1]])
+            epochs |= {"normalize": 10, "sparse": 30}
+            own = 30 if run == "saliency-30" else epochs[name.split("-")[-1]]
+            assert found["epochs"] == own
 
 
 @pytest.mark.parametrize("name", [name for name in PARTS if "fronts" not in name])

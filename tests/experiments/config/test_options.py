@@ -49,10 +49,11 @@ DEFAULTS = {
     "nesterov": False,
     "amsgrad": False,
     "decay": None,
-    "schedule": "logistic",
+    "schedule": None,
+    "weight_decay": 0.0,
     "update_rule": "optax",
     "prune": True,
-    "threshold": 1e-3,
+    "threshold": None,
     "prune_where": "dense",
     "prune_initial": False,
     "regrow": True,
@@ -129,7 +130,7 @@ CHOICES = {
         *("bisection_dichotomic", "continuation"),
     ),
     "grid": ("geometric", "original"),
-    "knee": ("weight_jump", "chord", "angle", "hypervolume"),
+    "knee": ("weight_jump", "chord", "angle", "hypervolume", "description_length"),
     "save": ("knee", "front", "all"),
 }
 TEXTS = {
@@ -288,10 +289,11 @@ GROUPS = ("data", "objectives", "optimizer", "pruning", "run", "devices")
 STATED = {  # defaults that depend on other options
     "l1": "3e-4; 0.03 for VGG",
     "momentum": "0.9",
-    "learning_rate": "1e-2 for smgd and sgd, 1e-3 otherwise",
+    "learning_rate": "1e-2 for smgd and sgd, 3e-3 for madam and adam with "
+    "hold_cosine, 1e-3 otherwise",
     "decay": "learning rate / epochs for smgd and sgd",
     "epochs": "30 for LeNet-5, 125 for VGG; on the digits 100 and 20",
-    "weigh_by": "directions",
+    "weigh_by": "gradients; directions for VGG",
     "out": "runs/PROGRAM-TIME",
 }
 
