@@ -67,6 +67,21 @@ PARTS = {
             "adam-plain": "--optimizer adam --l1 0 --no-prune",
         },
     ),
+    "sparse": Part(
+        "mnist_lenet",
+        EPOCHS["mnist_lenet", None],
+        "--dataset mnist --no-figures",
+        "--dataset digits --no-figures --train-size 320 --epochs 3",
+        {
+            "default": "",
+            "madam-evidence": "--pruning evidence",
+            "saliency": f"{_LOG} --pruning saliency",
+            "saliency-decay": f"{_DECAYED} --pruning saliency",
+            "saliency-decay-400": f"{_DECAYED} --pruning saliency --sparsity 0.99322",
+            "evidence": f"{_LOG} --pruning evidence",
+            "held": "--optimizer adam --pruning threshold",
+        },
+    ),
     "cifar": Part(
         "cifar_vgg",
         EPOCHS["cifar_vgg", None],
@@ -95,14 +110,6 @@ PARTS = {
         "--dataset digits --no-figures --published --train-size 128 --epochs 1",
         _published("optimizer", "smgd", "mrmsprop", "sgd", "rmsprop"),
     ),
-    "published-fronts": Part(
-        "pareto_front",
-        EPOCHS["pareto_front", "lenet5"],
-        "--dataset mnist --no-figures --published",
-        "--dataset digits --no-figures --published --train-size 320 --epochs 2 "
-        "--final-epochs 2 --levels 1",
-        _published("search", *_OF_DIRECTIONS),
-    ),
     "fronts": Part(
         "pareto_front",
         EPOCHS["pareto_front", "lenet5"],
@@ -115,21 +122,6 @@ PARTS = {
             **{f"{s}-madam": f"--search {s} --optimizer madam" for s in _OF_DIRECTIONS},
         },
     ),
-    "sparse": Part(
-        "mnist_lenet",
-        EPOCHS["mnist_lenet", None],
-        "--dataset mnist --no-figures",
-        "--dataset digits --no-figures --train-size 320 --epochs 3",
-        {
-            "default": "",
-            "madam-evidence": "--pruning evidence",
-            "saliency": f"{_LOG} --pruning saliency",
-            "saliency-decay": f"{_DECAYED} --pruning saliency",
-            "saliency-decay-400": f"{_DECAYED} --pruning saliency --sparsity 0.99322",
-            "evidence": f"{_LOG} --pruning evidence",
-            "held": "--optimizer adam --pruning threshold",
-        },
-    ),
     "sparse-fronts": Part(
         "pareto_front",
         EPOCHS["pareto_front", "lenet5"],
@@ -139,6 +131,14 @@ PARTS = {
             "saliency-10": f"{_DECAYED} --pruning saliency --epochs 10",
             "saliency-30": f"{_DECAYED} --pruning saliency --epochs 30",
         },
+    ),
+    "published-fronts": Part(
+        "pareto_front",
+        EPOCHS["pareto_front", "lenet5"],
+        "--dataset mnist --no-figures --published",
+        "--dataset digits --no-figures --published --train-size 320 --epochs 2 "
+        "--final-epochs 2 --levels 1",
+        _published("search", *_OF_DIRECTIONS),
     ),
     "normalize": Part(
         "mnist_lenet",

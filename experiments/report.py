@@ -162,9 +162,9 @@ def _draw(
         epochs = _unique(run.config["epochs"] for run in alike)
         points = Front(point for run in alike for point in read_front(run.path))
         lines = {f"Fronts, {epochs} epochs": points} if alike else {}
-        # One run per optimizer, where the curves have some points.
-        plain = [f"{x.config['optimizer']}{y}" for x in own for y in ("", "-plain")]
-        alone = [x.path for x in own if x.name in plain]
+        # The default and one run per optimizer, where the curves have some points.
+        shown = {f"{x.config['optimizer']}{y}" for x in own for y in ("", "-plain")}
+        alone = [x.path for x in own if x.name in shown | {"default"}]
         if alone and first.config["epochs"] > 2:
             more = figures.run_figures(alone)
     others = published if _lenet_on_mnist(first) else Front()

@@ -41,7 +41,7 @@ _FRONT_COLUMNS += ["Knee: accuracy (%)", "Knee: dense weights left", "Seconds"]
 _FRONTS = """\
 The hypervolume is that of all trainings and seeds in test error and share of dense
 weights left, as a share of the box up to the reference point ({error:g}, {share:g}).
-The knee is selected by the {knee} criterion and trained again for the full number of
+The knee is selected by the criterion {knee} and trained again for the full number of
 epochs with one seed. Continuation is a warm-started l1 path with far fewer epochs: each
 network starts from its neighbour. With madam and mrmsprop, fixed weights combine their
 directions. Each search ran once, so this table does not show which is better."""
@@ -206,11 +206,19 @@ def _compare(first: Result, second: Result) -> tuple[str, str, str]:
 
 
 def _against_others(own: Sequence[Result]) -> list[str]:
-    """Compare multi-gradient training with every other training that prunes."""
+    """Compare multi-gradient training with every other training that prunes.
+
+    The default is compared with other multi-gradient training, too.
+    """
     pruned = [run for run in own if run.config["prune"]]
     multi = [run for run in pruned if run.config["optimizer"] in MULTI_GRADIENT]
     others = [run for run in pruned if run not in multi]
-    rows = [[x.name, y.name, *_compare(x, y)] for x in multi for y in others]
+    rows = [
+        [x.name, y.name, *_compare(x, y)]
+        for x in multi
+        for y in (pruned if x.name == "default" else others)
+        if x is not y
+    ]
     if not rows:
         return []
     lost, unknown = (
@@ -278,9 +286,8 @@ def front_tables(own: Sequence[Result], published: Front) -> list[str]:
         row += [_UNKNOWN if left is None else f"{left:,}"]
         rows.append([*row, f"{found['seconds_total']:,.0f}"])
     reference = own[0].summary["reference"]
-    text = _FRONTS.format(
-        error=reference[0], share=reference[1], knee=own[0].summary["knee"]
-    )
+    criteria = " or ".join(dict.fromkeys(x.summary["knee"] for x in own))
+    text = _FRONTS.format(error=reference[0], share=reference[1], knee=criteria)
     if published:
         text += "\n" + _PUBLISHED.format(tolerance=100 * _TOLERANCE)
         columns.insert(5, _MATCHED)

@@ -29,7 +29,7 @@ def run(optimizer, gradient, steps, params=PARAMS):
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_it_converges_to_the_minimum_of_loss_and_penalty(adaptive):
-    """Of the squared distance to a target, whose minimum is a soft threshold."""
+    """The loss is the squared distance to a target; the minimum its soft threshold."""
     target, coefficient = jax.tree.map(lambda leaf: 2 * leaf, PARAMS), 0.7
     rate = optax.cosine_decay_schedule(0.1, 400) if adaptive else 0.1
     inner = optax.adam(rate) if adaptive else optax.sgd(rate)

@@ -6,6 +6,7 @@ import hypothesis
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import samplers
 import scipy.optimize
@@ -274,6 +275,21 @@ def test_strict_promotion(m, normalize):
 def test_fixed_weights_are_used_as_given(given):
     weights = weigh(bopt.fixed(given), jnp.eye(2))
     np.testing.assert_array_equal(weights, np.asarray(given, np.float32))
+
+
+def test_weights_by_schedule():
+    rising = optax.linear_schedule(0.0, 0.5, 4)
+    weighting = bopt.fixed([1.0, rising])
+    state = weighting.init(2)
+    update = jax.jit(weighting.update)
+    for step in range(6):
+        weights, state = update(jnp.eye(2), None, state)
+        np.testing.assert_allclose(weights, [1, 0.125 * min(step, 4)])
+        assert weights.dtype == jnp.float32
+    with pytest.raises(ValueError, match=r"-1.0\]; expected finite, non-negative"):
+        bopt.fixed([rising, -1.0])
+    with pytest.raises(ValueError, match="2 weights for 3 objectives"):
+        weighting.update(jnp.eye(3), None, state)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a share of several fronts attain, such as those of several random seeds."""
+"""Attainment: what a share of several fronts reach, such as one per random seed."""
 
 from collections.abc import Iterable, Sequence
 

@@ -49,7 +49,7 @@ class Result(NamedTuple):
 def fresh(name: str, number: int, **options) -> Trainer:
     """Compile a trainer of a number of networks."""
     model, own = MODELS[name]
-    options = {"learning_rate": 0.01, **own, **options}
+    options = {"learning_rate": 0.01, "pruning": "threshold", **own, **options}
     config = updated(Config(), epochs=2, batch_size=8, **options)
     config = resolve(config, "mnist")
     optimizer = functools.partial(compose, config, STEPS)

@@ -64,7 +64,8 @@ def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str,
 
 def trainer_of(name: str, devices: Any) -> Trainer:
     model, data, epochs, _, options = CASES[name]
-    options = {"batch_size": BATCH, "devices": devices, "epochs": epochs, **options}
+    fixed = {"batch_size": BATCH, "devices": devices, "pruning": "threshold"}
+    options = {**fixed, "epochs": epochs, **options}
     config = resolve(updated(Config(), **options), "mnist")
     optimizer = functools.partial(compose, config, len(data.train) // BATCH)
     return Trainer(model, optimizer, data, config, [config.run.seed])

@@ -44,7 +44,7 @@ def test_mnist_without_data_lists_what_was_tried(tfds_root, tmp_path, capsys):
         ("--pruning evidence --prune-where all", "--pruning evidence and --prune-wher"),
         (
             "--pruning evidence --dataset digits --train-size 40",
-            "prune_by_evidence got 32 examples for 864 entries; expected at least 216, ",
+            "prune_by_evidence got 32 examples for 864 entries; expected at least 216",
         ),
         # Several processes
         ("--coordinator h:1", "--coordinator is given without --distributed. Add it."),

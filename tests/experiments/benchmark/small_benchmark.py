@@ -7,7 +7,7 @@ from networks import Small
 from experiments.benchmark import models
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.models import Model
-from experiments.config import Config
+from experiments.config import Config, updated
 
 
 class Method(Small):
@@ -16,7 +16,8 @@ class Method(Small):
     method: str = "auto"
 
 
-SMALL = Model("Small", Method(), Config(), "adam", 2, 96, (28, 28, 1))
+CONFIG = updated(Config(), pruning="threshold")
+SMALL = Model("Small", Method(), CONFIG, "adam", 2, 96, (28, 28, 1))
 
 if __name__ == "__main__":
     models.MODELS["lenet5"] = SMALL
