@@ -107,10 +107,7 @@ def _batch_first(
 def _batch_last(
     images: jax.Array, convolutions: Sequence[Layer], dense: Sequence[Layer]
 ) -> jax.Array:
-    """Compute in the layout (C, H, W, B): twice as fast on CPUs.
-
-    All copies are of long rows, and a pruned kernel's few channels come first.
-    """
+    """Compute in the layout (C, H, W, B), whose long rows are copied fast on CPUs."""
     x = jnp.transpose(images, (3, 1, 2, 0))
     for kernel, bias in convolutions:
         rows, columns, _, features = kernel.shape

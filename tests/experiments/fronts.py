@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from networks import Small
-from programs import start_quickly
+from programs import SmallConfig, start_quickly
 
 from experiments import pareto_front
+from experiments.config import FrontConfig
 from experiments.runs import schema
 from experiments.runs.reading import read_front
 
@@ -23,6 +24,7 @@ SMALL, BUDGET = f"{WORDS} --train-size 64 --parallel 2 --smallest 1e-3", 5
 def use_small(patch: pytest.MonkeyPatch) -> None:
     """Replace LeNet-5 by the small network."""
     patch.setattr(pareto_front, "network", lambda *_: Small())
+    patch.setattr(FrontConfig, "TRAINING", SmallConfig)
 
 
 def trace(words: str) -> int:

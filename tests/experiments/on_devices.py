@@ -14,10 +14,10 @@ import numpy as np
 import optax
 from many_networks import NETWORKS, alone, assert_close, bits, fresh, rows, trained
 from networks import Normalised, Small, noise
-from programs import finish, start
+from programs import SmallConfig, finish, start
 
 from bopt.models import VGG, LeNet5
-from experiments.config import Config, resolve, updated
+from experiments.config import resolve, updated
 from experiments.data import Dataset
 from experiments.devices import make_mesh, over_networks, sharding, split_batch
 from experiments.training.optimizers import compose
@@ -64,9 +64,8 @@ def run(words: str, devices: int = 8, flags: str = "", **env: str) -> tuple[str,
 
 def trainer_of(name: str, devices: Any) -> Trainer:
     model, data, epochs, _, options = CASES[name]
-    fixed = {"batch_size": BATCH, "devices": devices, "pruning": "threshold"}
-    options = {**fixed, "epochs": epochs, **options}
-    config = resolve(updated(Config(), **options), "mnist")
+    options = {"batch_size": BATCH, "devices": devices, "epochs": epochs, **options}
+    config = resolve(updated(SmallConfig(), **options), "mnist")
     optimizer = functools.partial(compose, config, len(data.train) // BATCH)
     return Trainer(model, optimizer, data, config, [config.run.seed])
 

@@ -112,9 +112,8 @@ def test_the_keys(finished):
 def test_the_config(finished):
     config = finished[0].config
     assert config["experiment"] == "small"
-    resolved = {"weigh_by": "gradients", "decay": 0.0, "momentum": None}
-    resolved |= {"l1": None, "weights": None, "learning_rate": 3e-3}
-    resolved |= {"schedule": "hold_cosine", "pruning": "threshold"}
+    resolved = {"weigh_by": "directions", "decay": 0.0, "momentum": None}
+    resolved |= {"l1": None, "weights": None, "learning_rate": 1e-3}
     assert config == config | resolved
     given = {"epochs": 2, "train_size": 160, "seed": 5, "dataset": "digits"}
     assert config == config | given
@@ -150,9 +149,9 @@ def test_the_rows_are_consistent(finished):
         assert DENSE - left - 1e-6 <= zeros <= DENSE - left + (TOTAL - DENSE)
         if epoch:
             assert sum(row["weights"]) == pytest.approx(1, abs=1e-5)
-            # That of the last step, of 10; the first half has the initial rate.
-            fall = max(0, (5 * epoch - 1) / 10 - 0.5) / 0.5
-            expected = 3e-3 * 0.5 * (1 + math.cos(math.pi * fall))
+            # That of the last step, hence of epoch - 1 where epochs count from 0.
+            fall = 1 / (1 + math.exp(-(epoch - 1 - 0.75 * 2) / (0.075 * 2)))
+            expected = 1e-3 * (1 - 0.9 * fall if epoch > 1 else 1)
             assert row["learning_rate"] == pytest.approx(expected, rel=1e-5)
     seconds = [row["seconds"] for row in run.metrics]
     assert seconds == sorted(seconds)

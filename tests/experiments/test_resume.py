@@ -263,7 +263,7 @@ def test_options_that_would_change_the_result(stopped, capsys):
     assert small(f"--resume {stopped} {words}") == 2
     assert capsys.readouterr().err == (
         f"error: --resume {stopped} uses the options stored there, but these would "
-        "change the result: --learning-rate 0.5 (stored: 0.003), --epochs 7 (stored: "
+        "change the result: --learning-rate 0.5 (stored: 0.001), --epochs 7 (stored: "
         f"{EPOCHS}), --regrow False (stored: True), --seed 3 (stored: 0). Leave them "
         "out, or start a new run (from its parameters: --init-from).\n"
     )

@@ -28,7 +28,8 @@ TOLERANCE = 1e-3
 
 @pytest.mark.slow
 def test_golden_metrics_of_one_step():
-    config = resolve(updated(Config(), epochs=1), "digits")
+    options = {"weigh_by": "directions", "schedule": "logistic", "pruning": "threshold"}
+    config = resolve(updated(Config(), epochs=1, **options), "digits")
     digits = data.load("digits", train_size=32)
     optimizer = functools.partial(compose, config, 1)
     trainer = Trainer(LeNet5(), optimizer, digits, config, [0])
@@ -45,7 +46,7 @@ def test_golden_metrics_of_one_step():
         "l1": bopt.sparsity.report(network).dense.l1,
     }
     assert found == pytest.approx(GOLDEN, rel=TOLERANCE), (
-        "One step of the default experiment gives other numbers. If the network, its "
+        "One step of madam by directions gives other numbers. If the network, its "
         "initialization, the order of the images, the objectives or madam were changed "
         "on purpose, or JAX's random numbers have changed, put the new numbers here, "
         "and measure README's tables again; otherwise this is a bug."

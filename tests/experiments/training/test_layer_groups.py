@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import optax
 import pytest
+from programs import SmallConfig
 
 import bopt
-from experiments.config import MULTI_GRADIENT, Config, resolve, updated
+from experiments.config import MULTI_GRADIENT, resolve, updated
 from experiments.training.optimizers import compose
 from experiments.training.step import current_weights
 
@@ -63,7 +64,7 @@ def of_group(tree, group):
 def composed(**options):
     """Return the optimizer of options, at a constant learning rate."""
     given = {"epochs": 1, "schedule": "constant", "decay": 0.0, **options}
-    return compose(resolve(updated(Config(), **given), "mnist"), 3)
+    return compose(resolve(updated(SmallConfig(), **given), "mnist"), 3)
 
 
 def steps(optimizer, params, jacobians) -> list[Any]:
