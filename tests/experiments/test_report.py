@@ -241,7 +241,10 @@ def test_fronts_have_a_table_of_their_own(tmp_path):
     assert "\n## Fronts of LeNet-5 on MNIST, 10 epochs\n" in found
     assert cells(found, "adam") == ["adam", "20", "15", "0.4000", "-", "-", "600"]
     assert cells(found, "grid-madam")[3:6] == ["0.5000", "98.76", "1,234"]
-    assert "reference point (0.03, 0.1). The knee is selected by the chord" in found
+    assert (
+        "reference point (0.03, 0.1). The knee is selected by the criterion chord"
+        in found
+    )
     assert "published" not in found.lower()
 
 
