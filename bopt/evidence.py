@@ -81,13 +81,9 @@ def prune_by_evidence(
             f"transition_steps={transition_steps}; expected at least 2, 1 and 1."
         )
     end = math.log(examples) / (examples * batch_size)
-
-    def threshold(step):
-        share = jnp.asarray(step).astype(float) / transition_steps
-        return jnp.sqrt(end * jnp.clip(share, 0, 1))
-
+    squared = optax.linear_schedule(0.0, end, transition_steps)
     pruning = prune(
-        threshold,
+        lambda step: jnp.sqrt(squared(step)),
         score=saliency(0.5),
         optimizer=optimizer,
         where=where,

@@ -46,7 +46,7 @@ def test_hoyer_square_counts_equal_entries_and_knows_no_scale():
     ("call", "message"),
     [
         (lambda p: bopt.log_penalty(p, eps=0.0), "log_penalty got eps=0.0; expected a"),
-        (lambda p: bopt.mcp(p, **{"gamma": -1.0}), "expected a positive number"),
+        (lambda p: bopt.mcp(p, gamma=-1.0), "expected a positive number"),
     ],
 )
 def test_wrong_input_is_named(call, message):

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from bopt.fronts import indicators
 from bopt.fronts.front import Front
 from bopt.fronts.points import Point
@@ -61,12 +59,8 @@ def attainment(
             f"attainment got columns={tuple(names)} and maximize={tuple(maximize)}; "
             "expected two columns, and some of them to maximize."
         )
-    signs = np.array([-1.0 if name in maximize else 1.0 for name in names])
-    costs = [
-        np.stack([front.column(name) for name in names], axis=1) * signs
-        for front in fronts
-    ]
-    rows = indicators.attained(costs, share) * signs
+    costs = [front._costs(names, maximize) for front in fronts]
+    rows = indicators.attained(costs, share) * fronts[0]._signs(names, maximize)
     if columns:
         return Front(Point(metrics=dict(zip(names, row, strict=True))) for row in rows)
     return Front(Point(objectives=row) for row in rows)

@@ -268,10 +268,11 @@ class Front:
             )
         front = self._of_two_objectives("knees").nondominated()
         weights = np.array([p.weights for p in front]) if len(front) else np.empty(0)
-        rows = knees.knees(front._costs(), weights)
+        costs = front._costs()
+        rows = knees.knees(costs, weights)
         if size and examples and len(front):
             sizes = front.column(size)
-            lengths = knees.description_lengths(front._costs()[:, 0], sizes, examples)
+            lengths = knees.description_lengths(costs[:, 0], sizes, examples)
             if np.isfinite(lengths).any():
                 rows["description_length"] = int(np.nanargmin(lengths))
         return {criterion: front[row] for criterion, row in rows.items()}

@@ -63,11 +63,10 @@ def attained(costs: Sequence[np.ndarray], share: float) -> np.ndarray:
     """Corners (p, 2) of what a share of the sets of rows (n, 2) dominate, sorted."""
     costs = [rows[np.isfinite(rows).all(1)] for rows in costs]
     level = max(1, math.ceil(share * len(costs)))
-    if sum(len(rows) > 0 for rows in costs) < level:
+    present = sum(len(rows) > 0 for rows in costs)
+    if present < level:  # which is counted from all sets, also the empty ones
         return np.empty((0, 2))
     sets = np.repeat(np.arange(len(costs)), [len(rows) for rows in costs])
-    # An empty set counts as one: the level is counted from all of them.
-    present = len(np.unique(sets))
     percentiles = [100 * (level - 0.5) / present]
     found = _moocore().eaf(np.concatenate(costs), sets, percentiles=percentiles)
     return found[np.argsort(found[:, 0]), :2]

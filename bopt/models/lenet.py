@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -91,7 +90,7 @@ def _batch_first(
     images: jax.Array,
     convolutions: Sequence[Layer],
     dense: Sequence[Layer],
-    method: Any,
+    method: Method,
 ) -> jax.Array:
     """Compute in the layout of images, (B, H, W, C)."""
     x = images

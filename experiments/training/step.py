@@ -136,12 +136,14 @@ def make_init(
     pruning: Pruning,
 ) -> Callable[[jax.Array], Carry]:
     """Return a function that starts a training: ``key -> carry``."""
-    once = bopt.prune(pruning.threshold or 0.0, where=KERNELS[pruning.prune_where])
 
     def init(key):
         model_state = model.init(key, image)
         params = {"params": model_state.pop("params")}
         if pruning.prune_initial:
+            assert pruning.threshold is not None
+            where = KERNELS[pruning.prune_where]
+            once = bopt.prune(pruning.threshold, where=where)
             zeros = optax.tree.zeros_like(params)
             updates, _ = once.update(zeros, once.init(params), params)
             params = optax.apply_updates(params, updates)

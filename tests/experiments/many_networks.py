@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from networks import Linear, Normalised, Small, noise
+from programs import SmallConfig
 
-from experiments.config import Config, resolve, updated
+from experiments.config import resolve, updated
 from experiments.training.optimizers import compose
 from experiments.training.trainer import Trainer
 
@@ -49,8 +50,8 @@ class Result(NamedTuple):
 def fresh(name: str, number: int, **options) -> Trainer:
     """Compile a trainer of a number of networks."""
     model, own = MODELS[name]
-    options = {"learning_rate": 0.01, "pruning": "threshold", **own, **options}
-    config = updated(Config(), epochs=2, batch_size=8, **options)
+    options = {"learning_rate": 0.01, **own, **options}
+    config = updated(SmallConfig(), epochs=2, batch_size=8, **options)
     config = resolve(config, "mnist")
     optimizer = functools.partial(compose, config, STEPS)
     return Trainer(model, optimizer, DATA, config, *split(NETWORKS[:number]))

@@ -3,11 +3,11 @@
 import sys
 
 from networks import Small
+from programs import SmallConfig
 
 from experiments.benchmark import models
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.models import Model
-from experiments.config import Config, updated
 
 
 class Method(Small):
@@ -16,8 +16,7 @@ class Method(Small):
     method: str = "auto"
 
 
-CONFIG = updated(Config(), pruning="threshold")
-SMALL = Model("Small", Method(), CONFIG, "adam", 2, 96, (28, 28, 1))
+SMALL = Model("Small", Method(), SmallConfig(), "adam", 2, 96, (28, 28, 1))
 
 if __name__ == "__main__":
     models.MODELS["lenet5"] = SMALL

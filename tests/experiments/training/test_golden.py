@@ -3,11 +3,12 @@
 import functools
 
 import pytest
+from programs import SmallConfig
 
 import bopt
 from bopt.models import LeNet5
 from experiments import data
-from experiments.config import Config, resolve, updated
+from experiments.config import resolve, updated
 from experiments.training.optimizers import compose
 from experiments.training.trainer import Trainer
 
@@ -28,8 +29,7 @@ TOLERANCE = 1e-3
 
 @pytest.mark.slow
 def test_golden_metrics_of_one_step():
-    options = {"weigh_by": "directions", "schedule": "logistic", "pruning": "threshold"}
-    config = resolve(updated(Config(), epochs=1, **options), "digits")
+    config = resolve(updated(SmallConfig(), epochs=1), "digits")
     digits = data.load("digits", train_size=32)
     optimizer = functools.partial(compose, config, 1)
     trainer = Trainer(LeNet5(), optimizer, digits, config, [0])

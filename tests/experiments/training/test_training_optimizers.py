@@ -102,7 +102,7 @@ def test_the_rate_at_step_0_is_the_learning_rate(optimizer):
 
 def test_logistic_decay_times_time_decay():
     options = {"optimizer": "sgd", "learning_rate": 0.5, "epochs": 20, "decay": 0.01}
-    rate = rate_of_options(7, schedule="logistic", **options)
+    rate = rate_of_options(7, **options)
     for step in (0, 1, 6, 7, 8, 70, 104, 105, 139):
         expected = 0.5 * logistic(step // 7, 20) / (1 + 0.01 * step)
         assert at(rate, step) == pytest.approx(expected, rel=1e-5)
@@ -110,7 +110,7 @@ def test_logistic_decay_times_time_decay():
 
 
 def test_the_logistic_schedule_ends_at_a_tenth():
-    rate = rate_of_options(1, schedule="logistic", epochs=1000, learning_rate=1.0)
+    rate = rate_of_options(1, epochs=1000, learning_rate=1.0)
     assert at(rate, 749) > 0.54  # half of the decrease is at three quarters
     assert at(rate, 999) == pytest.approx(0.1, rel=0.4)
 
