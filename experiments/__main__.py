@@ -15,6 +15,7 @@ from experiments.runs.console import exit_code
 PROGRAMS = {
     "mnist_lenet": "Train and prune LeNet-5 on MNIST.",
     "cifar_vgg": "Train and prune a VGG-like network on CIFAR-10.",
+    "text_transformer": "Train and prune a small transformer on Python's manual.",
     "pareto_front": "Trace a Pareto front by a series of trainings; train its knee.",
     "figures": "Draw runs from their directories, one alone or several compared.",
     "reproduce": "Run the trainings and the searches of the results page.",
@@ -32,7 +33,7 @@ def main() -> None:
         return
     print("Start a program with python -m experiments.PROGRAM; --help lists options.\n")
     for name, line in PROGRAMS.items():
-        print(f"  {name:14}{line}")
+        print(f"  {name:18}{line}")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import NamedTuple
 EPOCHS: dict[tuple[str, str | None], dict[str, int]] = {
     ("mnist_lenet", None): {"mnist": 30, "digits": 100},
     ("cifar_vgg", None): {"cifar10": 125, "digits": 20},
+    ("text_transformer", None): {"python_docs": 10},
     ("pareto_front", "lenet5"): {"mnist": 10, "digits": 33},
     ("pareto_front", "vgg"): {"cifar10": 41, "digits": 6},
 }
@@ -94,6 +95,18 @@ PARTS = {
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
             "mrmsprop-gradients": "--optimizer mrmsprop --weigh-by gradients "
             "--l1-at-zero 0",
+        },
+    ),
+    "text": Part(
+        "text_transformer",
+        EPOCHS["text_transformer", None],
+        "--no-figures",
+        "--no-figures --train-size 320 --epochs 1",
+        {
+            "default": "",
+            "saliency": f"{_LOG} --pruning saliency",
+            "magnitude": "--optimizer adam --l1 0 --pruning magnitude",
+            "unpruned": "--optimizer adam --l1 0 --no-prune",
         },
     ),
     "published": Part(

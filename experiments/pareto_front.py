@@ -8,10 +8,11 @@ trained again in full. The run directory holds, besides the files of every run (
 final training): `front.csv`, one line per point, appended as trainings end;
 `front.json`, the same; `networks/`, the parameters of chosen points. `summary.json`
 has these further keys: `search`; `reason`, why it ended; `points` and `nondominated`,
-counts; `hypervolume` of all points on test data, as a share of the box between the
-ideal point and `reference`, an error and a share of the dense weights; `knees`,
-criterion -> name; `knee`, the criterion of the final training; `final`, its result, and
-whether it is non-dominated; `seconds_search`, the duration of the search's trainings.
+counts; `hypervolume`, the mean over the seeds of that of their points on test data, as
+a share of the box between the ideal point and `reference`, an error and a share of the
+dense weights; `knees`, criterion -> name; `knee`, the criterion of the final training;
+`final`, its result, and whether it is non-dominated; `seconds_search`, the duration of
+the search's trainings.
 """
 
 if __name__ == "__main__":
@@ -20,6 +21,7 @@ if __name__ == "__main__":
     startup.handle_ctrl_c()
 
 import functools
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -144,16 +146,20 @@ def _searched(
     image = jax.ShapeDtypeStruct((1, *dataset.images.shape[1:]), np.float32)
     shapes = jax.eval_shape(network(config, "auto").init, jax.random.key(0), image)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes["params"])
-    nonzeros = share * records.sparsity(zeros).report.dense.entries
+    entries = records.sparsity(zeros).report.dense.entries
     columns = ("test_accuracy", "nonzero_dense")
-    reference = (1 - error, nonzeros)
-    volume = front.hypervolume(reference, columns, maximize=["test_accuracy"])
+    reference = (1 - error, share * entries)
+    volumes = [
+        own.hypervolume(reference, columns, maximize=["test_accuracy"])
+        for own in front.by_seed()
+    ]
     return {
         "search": config.search.search,
         "reason": reason,
         "points": len(front),
         "nondominated": len(front.nondominated()),
-        "hypervolume": volume / (error * nonzeros),
+        "hypervolume": statistics.fmean(volumes) / (error * share * entries),
+        "entries_dense": entries,
         "reference": [error, share],
         "knees": {name: point.name for name, point in knees.items()},
         "knee": config.search.knee,

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from bopt.fronts import Front
+from bopt.fronts import Front, Point
 from experiments import figures
 from experiments.config import parse
 from experiments.errors import RunDirectoryError
@@ -160,8 +160,13 @@ def _draw(
         runs = (run for other in sections.values() for run in other if run.front)
         alike = [run for run in runs if run.subject == first.subject]
         epochs = _unique(run.config["epochs"] for run in alike)
-        points = Front(point for run in alike for point in read_front(run.path))
-        lines = {f"Fronts, {epochs} epochs": points} if alike else {}
+        points = [point for run in alike for point in read_front(run.path)]
+        names = ("nonzero_dense", "test_accuracy")  # of all seeds together
+        pool = Front(
+            Point((), own.objectives, metrics={x: own.metrics[x] for x in names})
+            for own in points
+        )
+        lines = {f"Best of all fronts, {epochs} epochs": pool} if alike else {}
         # The default and one run per optimizer, where the curves have some points.
         shown = {f"{x.config['optimizer']}{y}" for x in own for y in ("", "-plain")}
         alone = [x.path for x in own if x.name in shown | {"default"}]

@@ -1,6 +1,7 @@
 """Tables of the page of results: final values of runs, and their differences."""
 
 import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,10 +38,12 @@ Multi-gradient training has one gradient per objective (smgd, madam, mrmsprop). 
 wins where it is better in accuracy or in dense weights left and not worse in the \
 other, and loses in the opposite case. ± is the 95 % confidence interval."""
 _FRONT_COLUMNS = ["Search", "Optimizer", "Trainings", "Non-dominated", "Hypervolume"]
+_FRONT_COLUMNS += ["Hypervolume, chosen"]
 _FRONT_COLUMNS += ["Knee: accuracy (%)", "Knee: dense weights left", "Seconds"]
 _FRONTS = """\
-The hypervolume is that of all trainings and seeds in test error and share of dense
-weights left, as a share of the box up to the reference point ({error:g}, {share:g}).
+The hypervolume is that of the trainings of one seed in test error and share of dense
+weights left, as a share of the box up to the reference point ({error:g}, {share:g});
+the chosen ones are non-dominated in validation accuracy and dense weights left.
 The knee is selected by the criterion {knee} and trained again for the full number of
 epochs with one seed. Continuation is a warm-started l1 path with far fewer epochs: each
 network starts from its neighbour. With madam and mrmsprop, fixed weights combine their
@@ -121,7 +124,9 @@ class Result(NamedTuple):
     @property
     def network(self) -> str:
         names = self.config.get("model"), self.config["experiment"]
-        return "LeNet-5" if {"lenet5", "mnist_lenet"} & set(names) else "VGG"
+        known = {"lenet5": "LeNet-5", "mnist_lenet": "LeNet-5"}
+        known |= {"vgg": "VGG", "cifar_vgg": "VGG", "text_transformer": "Transformer"}
+        return next(known[name] for name in names if name in known)
 
     @property
     def subject(self) -> str:
@@ -235,7 +240,7 @@ def _against_others(own: Sequence[Result]) -> list[str]:
 
 
 def hypervolume(front: Front, reference: Sequence[float], entries: float) -> float:
-    """Compute the hypervolume as the summary of a front has it.
+    """Compute the hypervolume of a front of one seed.
 
     It is that of test error and share of the `entries` dense weights left, as a share
     of the box up to the reference point in these units.
@@ -245,6 +250,24 @@ def hypervolume(front: Front, reference: Sequence[float], entries: float) -> flo
     columns = ("test_accuracy", "nonzero_dense")
     volume = front.hypervolume(bounds, columns, maximize=["test_accuracy"])
     return volume / (error * share * entries)
+
+
+def _hypervolumes(result: Result) -> list[str]:
+    """Return those of all trainings and of the chosen ones, as means over the seeds."""
+    left, reference = "nonzero_dense", result.summary["reference"]
+    seeds = read_front(result.path).by_seed()
+    best = ("validation_accuracy", left)
+    chosen = [own.nondominated(*best, maximize=best[:1]) for own in seeds]
+    texts = []
+    for fronts in seeds, chosen:
+        volumes = [
+            hypervolume(own, reference, result.summary["entries_dense"])
+            for own in fronts
+        ]
+        deviation = statistics.stdev(volumes) if len(volumes) > 1 else 0.0
+        mean = Mean(statistics.fmean(volumes), deviation, len(volumes))
+        texts.append(mean.text(1, 4))
+    return texts
 
 
 def matched(front: Front, published: Front, tolerance: float = _TOLERANCE) -> float:
@@ -281,7 +304,7 @@ def front_tables(own: Sequence[Result], published: Front) -> list[str]:
         found, final = x.summary, x.summary["final"] or {}
         accuracy, left = (final.get(k) for k in ("test_accuracy", "nonzero_dense"))
         counts = f"{found['points']}", f"{found['nondominated']}"
-        row = [x.name, x.config["optimizer"], *counts, f"{found['hypervolume']:.4f}"]
+        row = [x.name, x.config["optimizer"], *counts, *_hypervolumes(x)]
         row += [_UNKNOWN if accuracy is None else f"{100 * accuracy:.2f}"]
         row += [_UNKNOWN if left is None else f"{left:,}"]
         rows.append([*row, f"{found['seconds_total']:,.0f}"])
@@ -290,14 +313,13 @@ def front_tables(own: Sequence[Result], published: Front) -> list[str]:
     text = _FRONTS.format(error=reference[0], share=reference[1], knee=criteria)
     if published:
         text += "\n" + _PUBLISHED.format(tolerance=100 * _TOLERANCE)
-        columns.insert(5, _MATCHED)
+        columns.insert(6, _MATCHED)
         for x, row in zip(own, rows, strict=True):
-            row.insert(5, f"{100 * matched(read_front(x.path), published):.0f}")
-        # A front without a final training does not state the number of weights.
-        sizes = {x.summary["entries_dense"] for x in own if x.summary["final"]}
+            row.insert(6, f"{100 * matched(read_front(x.path), published):.0f}")
+        sizes = {x.summary["entries_dense"] for x in own}
         volume = [f"{hypervolume(published, reference, n):.4f}" for n in sizes]
         counts = [f"{len(published)}", _UNKNOWN, *(volume or [_UNKNOWN])]
-        rows.append(["published", _UNKNOWN, *counts, *[_UNKNOWN] * 4])
+        rows.append(["published", _UNKNOWN, *counts, *[_UNKNOWN] * 5])
     return [*_table(columns, rows, 2), "", text.replace("\n", " ")]
 
 

@@ -38,7 +38,8 @@ class Options:
         pareto_front, some also with fixed weights of madam's directions; normalize:
         divisors of the gradients, in short trainings; published, published-cifar,
         published-fronts: the paper's released code (--published); sparse: the
-        default and other ways of pruning; sparse-fronts: fronts of numbers of weights.
+        default and other ways of pruning; sparse-fronts: fronts of numbers of weights;
+        text: a transformer on Python's manual.
       seeds: Number of seeds of each training, from 0 on.
       epochs: Number of epochs of each training except a front's last, if there is no
         time for all of them (default the experiment's own number).
@@ -58,6 +59,7 @@ class Options:
         "published-fronts",
         "sparse",
         "sparse-fronts",
+        "text",
     ] = "all"
     seeds: int = 3
     epochs: Annotated[int | None, DEPENDS] = None
@@ -116,10 +118,12 @@ def reproduce(parts: Mapping[str, Part], options: Options) -> int:
 def arguments(part: Part, run: str, options: Options, path: Path) -> list[str]:
     """Return the command line of a run, which starts or resumes it."""
     begun = (path / "config.json").is_file()
+    words = (part.smoke if options.smoke else part.words).split()
     return [
-        *(part.smoke if options.smoke else part.words).split(),
+        *words,
         *part.runs[run].split(),
-        *("--seeds", str(options.seeds), "--data-dir", options.data_dir),
+        *("--seeds", str(options.seeds)),
+        *(("--data-dir", options.data_dir) if "--dataset" in words else ()),
         *(() if options.epochs is None else ("--epochs", str(options.epochs))),
         *("--resume" if begun else "--out", str(path)),
     ]

@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From the top down. A room imports from itself and from the layers below its own.
 LAYERS = (
-    ("__main__", "mnist_lenet", "cifar_vgg", "pareto_front", "benchmark"),
+    ("mnist_lenet", "cifar_vgg", "text_transformer", "pareto_front", "benchmark"),
+    ("__main__",),
     ("launch", "report"),
     ("figures", "report_tables"),
     ("training", "plots", "reproduce"),

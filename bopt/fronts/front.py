@@ -293,6 +293,19 @@ class Front:
         """Return the mean over the random seeds, per weights and epochs."""
         return Front(spread.mean for spread in self.over_seeds())
 
+    def by_seed(self) -> "list[Front]":
+        """Return one front per value of the metric ``seed``, in order of appearance.
+
+        Example:
+          >>> from bopt.fronts import Front, Point
+          >>> front = Front(Point(seed=seed, size=seed + 5) for seed in (0, 1, 0))
+          >>> [own.column("size").tolist() for own in front.by_seed()]
+          [[5.0, 5.0], [6.0]]
+        """
+        seeds = [point.metrics.get("seed") for point in self]
+        pairs = [*zip(self, seeds, strict=True)]
+        return [Front(p for p, own in pairs if own == s) for s in dict.fromkeys(seeds)]
+
     def to_csv(
         self, columns: Sequence[str] | None = None, *, header: bool = True
     ) -> str:

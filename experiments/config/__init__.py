@@ -8,6 +8,7 @@ from experiments.config.options import (
     MULTI_GRADIENT,
     AnyConfig,
     Config,
+    TextConfig,
     VggConfig,
 )
 from experiments.config.published import published
@@ -18,6 +19,7 @@ __all__ = [
     "AnyConfig",
     "Config",
     "FrontConfig",
+    "TextConfig",
     "VggConfig",
     "VggFront",
     "check_at_least",

@@ -63,7 +63,7 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
         weigh_by=weigh_by,
         pruning=pruning,
         threshold=default(options["threshold"], 1e-3 if by_threshold else None),
-        sparsity=default(options["sparsity"], 0.98 if shared else None),
+        sparsity=default(options["sparsity"], config.SPARSITY if shared else None),
         sparsity_schedule=default(
             options["sparsity_schedule"], "cubic" if shared else None
         ),

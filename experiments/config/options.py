@@ -58,6 +58,16 @@ class VggData(Data):
 
 
 @dataclasses.dataclass(frozen=True)
+class TextData(Data):
+    """Text to train on."""
+
+    #: The reference manual that Python itself carries.
+    dataset: Literal["python_docs"] = "python_docs"
+    data_dir: tyro.conf.Suppress[str] = "data"
+    standardize: tyro.conf.Suppress[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
 class FrontObjectives:
     """The two objectives."""
 
@@ -175,7 +185,8 @@ class Pruning(FrontPruning):
     pruning: Annotated[
         Literal["threshold", "magnitude", "saliency", "evidence"] | None, DEPENDS
     ] = None
-    #: Share of zeros (0 to 1) of magnitude and saliency pruning (default 0.98).
+    #: Share of zeros (0 to 1) of magnitude and saliency pruning (default 0.98; 0.9 for
+    #: the transformer).
     sparsity: Annotated[float | None, DEPENDS] = None
     #: Schedule that reaches SPARSITY: cubic, gradually over three quarters of the steps
     #: (over 0.6 of them by saliency); once, in the middle of the training (default
@@ -260,6 +271,7 @@ class Config:
     WEIGH_BY: ClassVar[str] = "gradients"
     SCHEDULE: ClassVar[str] = "hold_cosine"
     PRUNING: ClassVar[str] = "saliency"
+    SPARSITY: ClassVar[float] = 0.98
 
     data: Data = Data()
     objectives: Objectives = Objectives()
@@ -289,6 +301,23 @@ class VggConfig(Config):
     objectives: Objectives = Objectives(conv_l2=1e-6)
     optimizer: Optimizer = Optimizer("mrmsprop", batch_size=64)
     devices: VggDevices = VggDevices()
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig(Config):
+    """Train and prune a transformer on cross entropy and the l1 norm of its kernels.
+
+    The options to start with: --optimizer, --l1, --learning-rate, --epochs, --pruning,
+    --sparsity, --seed, --out, --resume.
+    """
+
+    PREFERRED: ClassVar[str] = "python_docs"
+    EPOCHS: ClassVar = EPOCHS["text_transformer", None]
+    SPARSITY: ClassVar[float] = 0.9
+
+    data: TextData = TextData()
+    objectives: Objectives = Objectives(conv_l2=0.0)
+    optimizer: Optimizer = Optimizer(batch_size=16)
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Config)

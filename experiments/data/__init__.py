@@ -1,4 +1,4 @@
-"""Images to train on: MNIST, CIFAR-10 or scikit-learn's digits.
+"""Data to train on: MNIST, CIFAR-10, scikit-learn's digits, or Python's manual.
 
 `load` takes a dataset from the first of these sources that has it:
 
@@ -8,6 +8,8 @@
    (array_record): the same images in another order, so another validation split;
 3. the original files from TFDS's download cache, or else from the network;
 4. with ``dataset="auto"`` only: the handwritten digits that scikit-learn carries.
+
+Python's manual is read from Python itself.
 
 A missing, damaged or changed original file is an error, never a reason to try the next
 source. A prepared dataset that differs from the original is passed over.
@@ -32,13 +34,14 @@ __all__ = ["TITLES", "DataError", "Dataset", "load"]
 
 
 class Dataset(NamedTuple):
-    """Labelled images and the three index ranges they are split into."""
+    """Labelled examples and the three index ranges they are split into."""
 
     name: str
     title: str  # as in figures
     source: str  # origin, for artefacts; why it is not the preferred dataset of "auto"
-    images: np.ndarray  # (N, H, W, C) uint8, in the order train, validation, test
-    labels: np.ndarray  # (N,) uint8
+    # In the order train, validation, test: images (N, H, W, C) uint8, or text (N, T).
+    images: np.ndarray
+    labels: np.ndarray  # (N,) or (N, T) uint8
     train: range
     validation: range  # for searches and early decisions
     test: range  # to report on, never used for a decision
@@ -51,7 +54,7 @@ _FOUND = {
 _MODULES = {name: found for name, found in _FOUND.items() if hasattr(found, "SIZES")}
 # Titles of the datasets that "auto" can prefer.
 TITLES: dict[str, str] = {
-    name: module.TITLE for name, module in _MODULES.items() if name != "digits"
+    name: own.TITLE for name, own in _MODULES.items() if hasattr(own, "from_folder")
 }
 
 
@@ -74,6 +77,8 @@ def load(
         )
     if dataset == "digits":
         return _digits(preferred, "", train_size)
+    if dataset == "python_docs":
+        return _split(dataset, train_size, *_MODULES[dataset].read())
     wanted = preferred if dataset == "auto" else dataset
     module, reasons = _MODULES[wanted], []
     for label, read in (
@@ -119,7 +124,7 @@ def _split(
     if not 1 <= kept <= train:
         raise DataError(
             f"train_size is {train_size}: expected a whole number from 1 to {train}, "
-            f"the number of training images of {title} without the validation part."
+            f"the number of training examples of {title} without the validation part."
         )
     end = train + validation
     parts = range(kept), range(train, end), range(end, end + test)

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from bopt.fronts import Front, indicators
+from bopt.fronts import Front, attainment, indicators
 from experiments.errors import RunDirectoryError
 from experiments.runs import files
 
@@ -58,6 +59,36 @@ def results(front: Front) -> np.ndarray:
     """Return (n, 2): dense weights left, and test accuracy in percent."""
     left, accuracy = front.column("nonzero_dense"), front.column("test_accuracy")
     return np.stack([left, 100 * accuracy], 1)
+
+
+def attained(front: Front, share: float) -> np.ndarray:
+    """Return what the points that a share of the seeds choose attain, as `results`.
+
+    They are chosen on validation data, by their objectives, and sorted by the number of
+    weights. Those of a single seed are returned as they are, if dominated here, too.
+    """
+    chosen = [own.nondominated() for own in front.by_seed()]
+    if len(chosen) == 1:
+        found = results(chosen[0])
+        return found[np.argsort(found[:, 0])]
+    names = ("nonzero_dense", "test_accuracy")
+    return results(attainment(chosen, share, names, maximize=names[1:]))
+
+
+def show_attained(axes: Axes, front: Front, label: str, **look: Any) -> None:
+    """Draw what half of a front's seeds attain, and a band up to the best and worst."""
+    half = attained(front, 0.5)
+    axes.step(*half.T, where="post", label=shown(label), **look)
+    if len(front.by_seed()) == 1:
+        return
+    places = np.unique(np.concatenate([front.column("nonzero_dense"), half[:, 0]]))
+    best, worst = (
+        np.append(np.nan, own[:, 1])[np.searchsorted(own[:, 0], places, "right")]
+        for own in (attained(front, 0.0), attained(front, 1.0))
+    )
+    axes.fill_between(
+        places, worst, best, step="post", alpha=0.15, color=look["color"], lw=0
+    )
 
 
 def must_show(accuracy: np.ndarray, costs: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from experiments.plots.axes import (
     not_shown,
     results,
     set_limits,
+    show_attained,
     show_results,
     shown,
     tidy,
@@ -50,10 +51,12 @@ def front_figure(
 ) -> Figure:
     """Draw a front's objectives, and its test accuracies against the weights left.
 
-    Both panels contain all non-dominated points, and `final`, the chosen knee trained
-    in full; dominated networks that are far less accurate may lie outside, and are
-    counted. `knees` maps criteria to names of points. `of_numbers`: objective 1 is the
-    number of weights, and the weights of points are the shares kept and pruned.
+    The line of the right panel is what half of several seeds attain; its band reaches
+    from the best to the worst. Both panels contain all non-dominated points, and
+    `final`, the chosen knee trained in full; dominated networks that are far less
+    accurate may lie outside, and are counted. `knees` maps criteria to names of points.
+    `of_numbers`: objective 1 is the number of weights, and the weights of points are
+    the shares kept and pruned.
     """
     figure = Figure(figsize=(11, 5.4), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -72,6 +75,9 @@ def front_figure(
     own, ends, others = map(results, (front, star, published or Front()))
     always = np.concatenate([best, np.ones(len(star), bool)])
     show_results(right, np.concatenate([own, ends]), always, others)
+    if len(front.by_seed()) > 1:
+        look = {"color": _GREY, "linewidth": 0.8, "zorder": 1.8}
+        show_attained(right, front, "Attained by half of the seeds", **look)
     if len(others):
         look = {"marker": "+", "s": 24, "linewidths": 0.9, "color": _GREY, "zorder": 2}
         right.scatter(*others.T, label="Published networks", **look)

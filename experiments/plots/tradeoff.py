@@ -10,9 +10,11 @@ from bopt.fronts import Front
 from experiments.plots.axes import (
     COLORS,
     MARKERS,
+    attained,
     inside,
     legend_below,
     results,
+    show_attained,
     show_results,
     shown,
     tidy,
@@ -36,7 +38,10 @@ def tradeoff(
     published: Front,
     title: str,
 ) -> Figure:
-    """Draw trainings, the non-dominated points of fronts, and published networks.
+    """Draw trainings, fronts, and published networks.
+
+    The line of a front is its non-dominated points or, of several seeds, what half of
+    them attain (`bopt.fronts.attainment`); its band reaches from the best to the worst.
 
     Points that no other dominates in this figure, and those of the fronts, are always
     shown; others that are far less accurate may lie outside, and are counted.
@@ -46,18 +51,17 @@ def tradeoff(
     figure.suptitle(f"Accuracy against dense weights left: {shown(title)}", fontsize=11)
     values = np.array([own[1:5] for own in trainings]).reshape(-1, 2, 2) * [1, 100]
     ends, deviations = values[:, 0], values[:, 1]
-    lines = {name: results(front.nondominated()) for name, front in fronts.items()}
+    lines = {name: attained(front, 0.5) for name, front in fronts.items() if front}
     others = results(published)
     own = np.concatenate([ends, *lines.values()])
     around = np.zeros_like(own)
     around[: len(ends)] = deviations
     show_results(axes, own, np.arange(len(own)) >= len(ends), others, around)
 
-    for number, (name, line) in enumerate(lines.items()):
+    for number, name in enumerate(lines):
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
         look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
-        line = line[np.argsort(line[:, 0])]
-        axes.step(*line.T, where="post", label=shown(name), lw=1, ms=4, **look)
+        show_attained(axes, fronts[name], name, lw=1, ms=4, **look)
     for number in map(int, np.flatnonzero(inside(axes, ends))):
         x, y = deviations[number] if deviations[number].any() else (None, None)
         axes.errorbar(

@@ -149,7 +149,9 @@ class FrontSummary(TypedDict):
     reason: str  # why the search ended
     points: int
     nondominated: int
-    hypervolume: Number  # share of the box between the ideal point and `reference`
+    # Mean over the seeds, as a share of the box from the ideal point to `reference`.
+    hypervolume: Number
+    entries_dense: float
     reference: Annotated[list[float], 2]  # error, share of the dense weights
     knees: dict[str, str]  # criterion -> name of a point
     knee: str  # criterion of the final training

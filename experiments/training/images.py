@@ -20,7 +20,12 @@ def moments(images: np.ndarray) -> tuple[float, float]:
 
 
 def scaled(images: jax.Array, mean: float = 0.0, deviation: float = 255.0) -> jax.Array:
-    """Return (images - mean) / deviation as floats; by default in [0, 1]."""
+    """Return (images - mean) / deviation as floats; by default in [0, 1].
+
+    Only bytes are images: text, of other integers, is returned as it is.
+    """
+    if images.dtype != jnp.uint8:
+        return images
     return (images.astype(jnp.float32) - mean) / deviation
 
 

@@ -13,9 +13,10 @@ from experiments.config.options import Config, Objectives, Pruning
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from experiments.runs.records import KERNELS
-from experiments.training.images import augmented
+from experiments.training.images import augmented, scaled
 
 EVALUATION_BATCH = 200
+CONV = bopt.union(KERNELS["conv"])  # of a network without convolutions, too
 
 
 class Carry(NamedTuple):
@@ -59,7 +60,7 @@ def check_evidence(model: Any, dataset: Dataset, config: Config) -> None:
     if not config.pruning.prune or config.pruning.pruning != "evidence":
         return
     size = config.optimizer.batch_size
-    image = jnp.zeros((1, *dataset.images.shape[1:]))
+    image = scaled(jnp.zeros((1, *dataset.images.shape[1:]), dataset.images.dtype))
     shapes = jax.eval_shape(model.init, jax.random.key(0), image)
     where = KERNELS[config.pruning.prune_where]
     try:
@@ -96,7 +97,7 @@ def make_penalties(
     others = bopt.complement(KERNELS["dense_layers"]) if whole else KERNELS["conv"]
 
     def penalty(params):
-        return options.conv_l2 * bopt.l2(params, where=4) if options.conv_l2 else 0.0
+        return options.conv_l2 * bopt.l2(params, where=CONV) if options.conv_l2 else 0.0
 
     def complexity(params, *_):
         where = KERNELS[options.l1_where]
@@ -264,7 +265,9 @@ def make_evaluate(
             logits = model.apply({**params, **model_state}, scale(images[index]))
             right = logits.argmax(-1) == labels[index]
             losses = _cross_entropy(logits, labels[index])
-            return sums + jnp.stack([(counted * right).sum(), (counted * losses).sum()])
+            # One per image, or per character of a text.
+            means = jnp.stack([right, losses]).reshape(2, size, -1).mean(-1)
+            return sums + (counted[None] * means).sum(-1)
 
         batches = (stop - start + size - 1) // size
         return jax.lax.fori_loop(0, batches, batch, jnp.zeros(2)) / (stop - start)

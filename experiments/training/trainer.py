@@ -74,11 +74,11 @@ class Trainer:
     networks.
 
     Args:
-      model: a Flax Linen module from images (B, H, W, C) and `train` to logits. It may
-        have batch statistics and dropout.
+      model: a Flax Linen module from images (B, H, W, C), or text (B, T), and `train`
+        to logits. It may have batch statistics and dropout.
       make_optimizer: weights of a network, (2,) and traced, or None, to an optimizer
         that takes a jacobian of two objectives.
-      dataset: the images; they stay on the device as they are (uint8).
+      dataset: the examples; they stay on the device as they are, images as uint8.
       config: resolved options. An incomplete last batch of an epoch is left out.
       seeds: random seed per network.
       weights: fixed weights of the objectives per network; None if the optimizer
@@ -118,7 +118,7 @@ class Trainer:
             mean, deviation = moments(dataset.images[train])
             scale = functools.partial(scaled, mean=mean, deviation=deviation)
         objectives = make_objectives(model, config.objectives)
-        image = jnp.zeros((1, *dataset.images.shape[1:]))
+        image = scaled(jnp.zeros((1, *dataset.images.shape[1:]), dataset.images.dtype))
         split = split_batch(mesh)
 
         def init(seed, weights):

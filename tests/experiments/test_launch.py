@@ -319,7 +319,7 @@ def run_program(name: str, words: list[str], monkeypatch) -> object:
 def test_the_list_of_programs(monkeypatch, capsys):
     assert run_program("__main__", [], monkeypatch) == 0
     out = capsys.readouterr().out
-    assert len(PROGRAMS) == 7
+    assert len(PROGRAMS) == 8
     for name, line in PROGRAMS.items():
         assert importlib.util.find_spec(f"experiments.{name}")
         assert re.search(rf"^  {name} +{re.escape(line)}$", out, re.MULTILINE)

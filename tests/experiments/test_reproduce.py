@@ -14,6 +14,7 @@ from experiments import pareto_front, report, reproduce
 from experiments.config import (
     Config,
     FrontConfig,
+    TextConfig,
     VggConfig,
     flat,
     resolve,
@@ -29,6 +30,7 @@ RUNS = [(name, run) for name, part in PARTS.items() for run in part.runs]
 OPTIONS = {
     "mnist_lenet": Config,
     "cifar_vgg": VggConfig,
+    "text_transformer": TextConfig,
     "pareto_front": FrontConfig,
 }
 REPRODUCE = ("-m", "experiments.reproduce")
@@ -49,8 +51,11 @@ def test_the_options_of_each_run(name, smoke):
     part = PARTS[name]
     for run in part.runs:
         found = options_of(name, run, Options("all", smoke=smoke))
-        expected = {"cifar_vgg": "cifar10"}.get(part.program, "mnist")
-        expected = "digits" if smoke else expected
+        expected = "digits" if smoke else "mnist"
+        if part.program == "text_transformer":
+            expected = "python_docs"
+        elif part.program == "cifar_vgg" and not smoke:
+            expected = "cifar10"
         assert found["dataset"] == expected  # never whichever is available
         assert (found["seeds"], found["out"]) == (3, "nowhere")
         if part.program == "pareto_front":
@@ -62,10 +67,10 @@ def test_the_options_of_each_run(name, smoke):
             assert found["search"] == search
             assert found["optimizer"] == (optimizer or default)
         else:
-            assert found["prune"] is not run.endswith(("-unpruned", "-plain"))
+            assert found["prune"] is not run.endswith(("unpruned", "-plain"))
         if not smoke:
             epochs = {"mnist": 30, "cifar": 125, "fronts": 10, "published": 30}
-            epochs |= {"normalize": 10, "sparse": 30}
+            epochs |= {"normalize": 10, "sparse": 30, "text": 10}
             own = 30 if run == "saliency-30" else epochs[name.split("-")[-1]]
             assert found["epochs"] == own
 

@@ -40,7 +40,8 @@ def test_the_choices_of_the_option_are_known():
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(
-        data.DataError, match=r"dataset 'mnits': .* auto, cifar10, digits, mnist\.$"
+        data.DataError,
+        match=r"dataset 'mnits': .* auto, cifar10, digits, mnist, python_docs\.$",
     ):
         data.load("mnits")
 

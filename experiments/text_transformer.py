@@ -1,0 +1,29 @@
+"""A small transformer on Python's manual: cross entropy against its kernels' l1 norm.
+
+    python -m experiments.text_transformer
+
+Predicts each next character. Trains for 10 epochs and prunes after every step.
+"""
+
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.handle_ctrl_c()
+
+import sys
+from typing import Any
+
+from experiments.config import TextConfig
+from experiments.launch import main
+
+
+def network(config: Any, method: Any):
+    """Return the transformer."""
+    del config, method
+    from bopt.models import Transformer
+
+    return Transformer()
+
+
+if __name__ == "__main__":
+    sys.exit(main("text_transformer", TextConfig, network))
