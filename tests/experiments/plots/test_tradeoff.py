@@ -51,6 +51,25 @@ def test_fronts_are_stairs_of_their_non_dominated_points():
     assert places(line) == expected[np.argsort(left)].tolist()
 
 
+def test_several_seeds_have_a_line_of_half_of_them_and_a_band():
+    """The one who is less accurate everywhere is the worst, and one of two is half."""
+    weights = (1e-4, 1e-3, 3e-3)
+    front = Front(point(w1, seed=seed) for w1 in weights for seed in (0, 1))
+    axes = drawn([], {"grid": front})[1]
+    best, worst = (
+        [
+            [own.metrics["nonzero_dense"], 100 * own.metrics["test_accuracy"]]
+            for own in x
+        ]
+        for x in front.by_seed()
+    )
+    assert places(parts(axes)["grid"]) == sorted(best)
+    (band,) = axes.collections
+    corners = [tuple(own) for own in band.get_paths()[0].vertices]
+    assert {tuple(own) for own in best + worst} <= set(corners)
+    assert not drawn([])[1].collections
+
+
 def test_non_dominated_networks_are_inside_and_others_are_counted():
     """Networks without a weight, and an unpruned one at chance."""
     fronts = {"grid": Front([*FRONTS["grid"], dead(0.9)])}
