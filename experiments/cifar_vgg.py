@@ -17,13 +17,13 @@ from experiments.config import VggConfig
 from experiments.launch import main
 
 
-def network(config: Any, method: Any):
+def network(config: Any, method: Any, classes: int):
     """Return the VGG."""
     import jax.numpy as jnp
 
     from bopt.models import VGG
 
-    return VGG(dtype=jnp.dtype(config.devices.dtype), method=method)
+    return VGG(classes=classes, dtype=jnp.dtype(config.devices.dtype), method=method)
 
 
 if __name__ == "__main__":

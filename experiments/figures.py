@@ -136,7 +136,8 @@ def front_figures(path: Path) -> dict[str, Figure]:
         )
     check(config, schema.FrontConfig, path / "config.json")
     front, published = read_front(path), path / "compare.csv"
-    model = _MODELS.get(config["model"], config["model"])
+    model = config["model"].rpartition(":")[2]  # a user's network: MODULE:NAME
+    model = _MODELS.get(model, model)
     title = f"{model} on {config['dataset_title']}, {config['search']} search"
     title += f" with {config['optimizer']}"
     final = summary.get("final") or {}

@@ -4,11 +4,12 @@ JAX, and everything that needs it, is imported once the data are found: a progra
 its first line at once.
 """
 
+import difflib
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 
@@ -17,21 +18,25 @@ from experiments.config import (
     AnyConfig,
     Config,
     flat,
+    is_own,
     parse,
     peek,
     published,
     resolve,
     updated,
 )
-from experiments.errors import RunDirectoryError
+from experiments.errors import ConfigError, RunDirectoryError
 from experiments.runs.console import exit_code, say
 from experiments.runs.files import check_new
 
 if TYPE_CHECKING:
     from experiments.training.session import Session
 
-# Options and a convolution method (see `bopt.models.Conv`) to a network.
-MakeModel = Callable[[Any, Any], Any]
+Options = TypeVar("Options")
+# Options, a convolution method (see `bopt.models.Conv`) and the number of classes to a
+# network.
+MakeModel = Callable[[Any, Any, int], Any]
+Penalty = Callable[[Any], Any]  # parameters to a scalar
 
 
 def main(
@@ -45,8 +50,8 @@ def main(
     Args:
       program: name of the program.
       options: a dataclass of options.
-      model: options and convolution method to a Flax Linen module from (images, train)
-        to logits.
+      model: options, convolution method and number of classes to a Flax Linen module
+        from (images, train) to logits.
       words: words of the command line; None for those of this process, which then is
         prepared: devices, compilation cache, other processes.
 
@@ -66,7 +71,7 @@ def main(
 
     def body() -> None:
         config = read_options(lambda _: options, program, words)
-        run(program, config, model, prepare=words is None)
+        run(program, config, chosen(config, model), prepare=words is None)
 
     return exit_code(body)
 
@@ -90,33 +95,145 @@ def read_options(
     begun = resume.options(content, options, first.resume)
     given = parse(options, program, words, begun)
     resume.check_unchanged(flat(given), flat(begun))
+    if is_own(content.get("model")) and flat(given)["model"] != content["model"]:
+        raise ConfigError(
+            f"{first.resume} trains {content['model']}, but no module is imported that "
+            f"a file names. If you trust it, add --model {content['model']}."
+        )
     return given
 
 
-def run(
-    program: str, config: Config, model: MakeModel, *, prepare: bool = False
+def train(
+    model: Any,
+    dataset: str | Mapping[str, Any] = "auto",
+    *,
+    complexity: Penalty | None = None,
+    **options: Any,
 ) -> Path:
-    """Train, write the run directory, and return it; for arguments see `main`."""
+    """Train and prune a network of your own, as the programs do.
+
+    Args:
+      model: a Flax Linen module; an NNX module's class, or a function of ``rngs`` that
+        makes one; or a pair of functions ``init(key, images) -> parameters`` and
+        ``apply(parameters, images) -> logits``. Classes and functions are called with
+        ``classes=`` if they take it. Linen modules are called with ``train=`` if they
+        take it, those of NNX are switched by their ``train()`` and ``eval()``.
+      dataset: as ``--dataset``, or arrays by name, see `experiments.data.own`.
+      complexity: objective 1, a function of the parameters (in Linen
+        ``{"params": ...}``); by default that of the options ``complexity`` and
+        ``l1_where``.
+      **options: those of `mnist_lenet`, with underscores; ``resume`` too, which needs
+        the same `model` and `dataset` again.
+
+    Returns:
+      The run directory.
+
+    Raises:
+      ConfigError: options, a network or data that do not fit.
+      DataError: data that are missing or damaged.
+
+    Example:
+      >>> from experiments.launch import train
+      >>> from bopt.models import LeNet5
+      >>> train(LeNet5, "digits", epoch=3)
+      Traceback (most recent call last):
+      experiments.errors.ConfigError: There is no option 'epoch'; expected 'epochs'?
+    """
+    config = options_of(Config, "train", model, dataset, options)
+    return run(
+        "train", config, lambda *_: model, dataset=dataset, complexity=complexity
+    )
+
+
+def options_of(
+    cls: type[Options],
+    program: str,
+    model: Any,
+    dataset: str | Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> Options:
+    """Return options by name; of a run to resume, those stored there.
+
+    The options ``model`` and ``dataset`` only name them, in files and figures.
+    """
+    known = flat(cls())
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1) or ["one of --help"]
+            raise ConfigError(f"There is no option {name!r}; expected {close[0]!r}?")
+    one = model[-1] if isinstance(model, tuple) else model
+    kind = one if hasattr(one, "__qualname__") else type(one)
+    given = {
+        "model": f"{kind.__module__}:{kind.__qualname__}",
+        "dataset": dataset if isinstance(dataset, str) else "arrays",
+        **given,
+    }
+    path = given.get("resume")
+    if not path:
+        return updated(cls(), **given)
+    from experiments.runs import resume
+
+    begun = resume.options(resume.stored(path, program), cls, path)
+    found = updated(begun, **given)
+    resume.check_unchanged(flat(found), flat(begun))
+    return found
+
+
+def network(config: Any, model: MakeModel, method: str, dataset: data.Dataset):
+    """Return a network as the trainer calls it."""
+    from experiments.training import networks
+
+    made = model(config, method, dataset.classes)
+    return networks.adapted(made, dataset.classes)
+
+
+def chosen(config: Any, model: MakeModel) -> MakeModel:
+    """Return the user's own network if --model names one, else the program's."""
+    name = flat(config)["model"]
+    if not is_own(name):
+        return model
+    from experiments.training import networks
+
+    own = networks.load(name)
+    return lambda *_: own
+
+
+def run(
+    program: str,
+    config: Config,
+    model: MakeModel,
+    *,
+    prepare: bool = False,
+    dataset: str | Mapping[str, Any] | None = None,
+    complexity: Penalty | None = None,
+) -> Path:
+    """Train, write the run directory, and return it: see `main` and `train`."""
     start = time.perf_counter()
     resolve(config, config.data.dataset)  # report mistakes before the data are sought
-    begun = begin(config, config.PREFERRED, prepare=prepare)
+    begun = begin(config, config.PREFERRED, prepare=prepare, dataset=dataset)
     if begun is None:
         return Path(config.run.resume or "")
+    from experiments.training import networks
     from experiments.training.session import opened
-    from experiments.training.step import check_evidence
 
-    dataset, console = begun
-    config = resolve(config, dataset.name)
-    check_evidence(model(config, "auto"), dataset, config)
-    with opened(program, flat(config), dataset, console, start) as session:
-        _train(session, config, model)
+    found, console = begun
+    config = resolve(config, found.name)
+    networks.check(network(config, model, "auto", found), found, config, complexity)
+    with opened(program, flat(config), found, console, start) as session:
+        _train(session, config, model, complexity)
     return session.directory.path
 
 
 def begin(
-    config: Any, preferred: str, *, prepare: bool
+    config: Any,
+    preferred: str,
+    *,
+    prepare: bool,
+    dataset: str | Mapping[str, Any] | None = None,
 ) -> tuple[data.Dataset, Console] | None:
     """Find the data, print the first line, and prepare this process.
+
+    The `dataset` takes the place of the option's.
 
     Returns:
       The dataset and the terminal output; None if the run to resume is finished.
@@ -135,9 +252,10 @@ def begin(
         return None
     _check_before_data(config)
     options = config.data
-    found = functools.partial(
+    wanted = options.dataset if dataset is None else dataset
+    find = functools.partial(
         data.load,
-        options.dataset,
+        wanted,
         options.data_dir,
         options.train_size,
         preferred=preferred,
@@ -145,18 +263,18 @@ def begin(
     if several:
         from experiments.devices import on_first
 
-        on_first(found)
-    dataset = found()
-    fallback = options.dataset == "auto" and dataset.name != preferred
+        on_first(find)
+    found = find()
+    fallback = isinstance(wanted, str) and wanted == "auto" and found.name != preferred
     warning = f"NOT {data.TITLES[preferred]}! " if fallback else ""
     style = "bold yellow" if fallback else None
-    say(console, f"{warning}Training on {dataset.source}.", style)
+    say(console, f"{warning}Training on {found.source}.", style)
     if prepare and not early:
         _prepare(config)
     from experiments.training.step import steps_per_epoch
 
-    steps_per_epoch(dataset, config.optimizer.batch_size)  # reports too few images
-    return dataset, console
+    steps_per_epoch(found, config.optimizer.batch_size)  # reports too few images
+    return found, console
 
 
 def _complete(path: Path, figures: bool, console: Console) -> bool:
@@ -205,7 +323,9 @@ def _prepare(config: Any) -> None:
         )
 
 
-def _train(session: "Session", config: Config, model: MakeModel) -> None:
+def _train(
+    session: "Session", config: Config, model: MakeModel, complexity: Penalty | None
+) -> None:
     from experiments import figures
     from experiments.devices import on_first
     from experiments.runs import records
@@ -227,12 +347,13 @@ def _train(session: "Session", config: Config, model: MakeModel) -> None:
     steps = steps_per_epoch(dataset, config.optimizer.batch_size)
     trainer = Trainer(
         # Over many networks, the library's convolution is a grouped one, and slow.
-        model(config, "auto" if len(runs) == 1 else "patches"),
+        network(config, model, "auto" if len(runs) == 1 else "patches", dataset),
         functools.partial(compose, config, steps),
         dataset,
         config,
         list(runs),
         check=functools.partial(session.check, alone=True),
+        complexity=complexity,
     )
     described = records.config(program, flat(config), dataset)
     with Checkpoints(directory.path / "checkpoints", described, console) as saved:

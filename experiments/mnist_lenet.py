@@ -17,11 +17,12 @@ from experiments.config import Config
 from experiments.launch import main
 
 
-def network(config: Any, method: Any):
+def network(config: Any, method: Any, classes: int):
     """Return LeNet-5."""
+    del config
     from bopt.models import LeNet5
 
-    return LeNet5(method=method)
+    return LeNet5(classes, method=method)
 
 
 if __name__ == "__main__":

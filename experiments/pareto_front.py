@@ -24,19 +24,22 @@ import functools
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments import launch
 from experiments.config import FrontConfig, VggFront, flat, resolve_front, updated
 from experiments.config.defaults import TO_SPARSITY
-from experiments.launch import begin, read_options
+from experiments.data import Dataset
+from experiments.launch import MakeModel, Penalty, begin, options_of, read_options
 from experiments.runs import files
 from experiments.runs.console import exit_code, say
 
 if TYPE_CHECKING:
     from bopt.fronts import Front, Point
     from experiments.runs.directory import RunDirectory
+    from experiments.training.networks import Network
     from experiments.training.session import Session
 
 # Error and share of dense weights; worse points do not count in the hypervolume.
@@ -52,26 +55,53 @@ def main(words: Sequence[str] | None = None) -> int:
 
     def body() -> None:
         config = read_options(choose, "pareto_front", words)
-        run(config, prepare=words is None)
+        run(config, prepare=words is None, model=launch.chosen(config, network))
 
     return exit_code(body)
 
 
-def network(config: FrontConfig, method: Any):
+def trace(
+    model: Any,
+    dataset: str | Mapping[str, Any] = "auto",
+    *,
+    complexity: Penalty | None = None,
+    **options: Any,
+) -> Path:
+    """Trace the Pareto front of a network of your own.
+
+    The arguments are those of `experiments.launch.train`, the options those of this
+    program. The final training of the knee takes as many epochs as each of the search,
+    unless ``final_epochs`` is given.
+    """
+    config = options_of(FrontConfig, "pareto_front", model, dataset, options)
+    return run(config, model=lambda *_: model, dataset=dataset, complexity=complexity)
+
+
+def network(config: FrontConfig, method: Any, classes: int):
     """Return the network that --model names."""
     import jax.numpy as jnp
 
     from bopt.models import VGG, LeNet5
 
     if config.search.model == "vgg":
-        return VGG(dtype=jnp.dtype(config.devices.dtype), method=method)
-    return LeNet5(method=method)
+        return VGG(
+            classes=classes, dtype=jnp.dtype(config.devices.dtype), method=method
+        )
+    return LeNet5(classes, method=method)
 
 
-def run(config: FrontConfig, *, prepare: bool = False) -> Path:
+def run(
+    config: FrontConfig,
+    *,
+    prepare: bool = False,
+    model: MakeModel = network,
+    dataset: str | Mapping[str, Any] | None = None,
+    complexity: Penalty | None = None,
+) -> Path:
     """Search, train the knee in full, write the run directory, and return it.
 
-    `prepare` is for programs, see `experiments.launch.main`.
+    `prepare` is for programs, see `experiments.launch.main`; the other arguments are
+    those of `trace`.
     """
     start = time.perf_counter()
     resolve_front(config, config.data.dataset)  # report mistakes early
@@ -82,21 +112,32 @@ def run(config: FrontConfig, *, prepare: bool = False) -> Path:
         from experiments.figures import read_compared
 
         read_compared(compare)
-    begun = begin(config, config.TRAINING.PREFERRED, prepare=prepare)
+    begun = begin(config, config.TRAINING.PREFERRED, prepare=prepare, dataset=dataset)
     if begun is None:
         return Path(config.run.resume or "")
+    from experiments.training import networks
     from experiments.training.session import opened
 
-    dataset, console = begun
-    config = resolve_front(config, dataset.name)
+    found, console = begun
+    config = resolve_front(config, found.name)
+
+    def make(method: str) -> "Network":
+        return launch.network(config, model, method, found)
+
+    training = config.training()
+    networks.check(make("auto"), found, training, complexity, weights=(0.5, 0.5))
     options = flat(config.training()) | flat(config)
-    with opened("pareto_front", options, dataset, console, start) as session:
-        _search_and_train(session, config, compare)
+    with opened("pareto_front", options, found, console, start) as session:
+        _search_and_train(session, config, compare, make, complexity)
     return session.directory.path
 
 
 def _search_and_train(
-    session: "Session", config: FrontConfig, compare: str | None
+    session: "Session",
+    config: FrontConfig,
+    compare: str | None,
+    make: "Callable[[str], Network]",
+    complexity: Penalty | None,
 ) -> None:
     from experiments import figures
     from experiments.devices import on_first
@@ -107,11 +148,11 @@ def _search_and_train(
     if compare is not None:
         text = Path(compare).read_bytes()
         on_first(lambda: files.write(path, "compare.csv", text))
-    series = FrontSearch(session, config, functools.partial(network, config))
+    series = FrontSearch(session, config, make, complexity)
     reason = series.run()
     front = series.front
     knees = front.knees(examples=len(dataset.train), size="nonzero_total")
-    searched = _searched(front, knees, reason, config, dataset)
+    searched = _searched(front, knees, reason, config, dataset, make)
     searched["finished"] = False
     directory.write_summary(searched)
     _keep_networks(directory, front, knees, config)
@@ -124,7 +165,7 @@ def _search_and_train(
         f"{searched['hypervolume']:.4f} (test data; reference: error {error:g}, "
         f"{share:.0%} of the dense weights).",
     )
-    summary = _final(session, config, front, knees, searched)
+    summary = _final(session, config, front, knees, searched, make, complexity)
     summary["seconds_total"] = time.perf_counter() - session.start
     directory.write_summary(summary)
     if config.run.figures:
@@ -134,17 +175,23 @@ def _search_and_train(
 
 
 def _searched(
-    front: "Front", knees: "dict[str, Point]", reason: str, config: FrontConfig, dataset
+    front: "Front",
+    knees: "dict[str, Point]",
+    reason: str,
+    config: FrontConfig,
+    dataset: Dataset,
+    make: "Callable[[str], Network]",
 ) -> dict[str, Any]:
     """Return the keys of the summary about the search."""
     import jax
     import numpy as np
 
     from experiments.runs import records
+    from experiments.training.images import example
 
     error, share = REFERENCES.get(dataset.name, REFERENCE)
-    image = jax.ShapeDtypeStruct((1, *dataset.images.shape[1:]), np.float32)
-    shapes = jax.eval_shape(network(config, "auto").init, jax.random.key(0), image)
+    image = example(dataset.images)
+    shapes = jax.eval_shape(make("auto").init, jax.random.key(0), image)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes["params"])
     entries = records.sparsity(zeros).report.dense.entries
     columns = ("test_accuracy", "nonzero_dense")
@@ -191,6 +238,8 @@ def _final(
     front: "Front",
     knees: "dict[str, Point]",
     searched: dict[str, Any],
+    make: "Callable[[str], Network]",
+    penalty: Penalty | None,
 ) -> dict[str, Any]:
     """Train the knee in full; return the whole summary."""
     from bopt.fronts import Front, Point
@@ -220,13 +269,9 @@ def _final(
     steps = steps_per_epoch(dataset, training.optimizer.batch_size)
     optimizer, seed = functools.partial(compose, training, steps), training.run.seed
     trainer = Trainer(
-        network(config, "auto"),
-        optimizer,
-        dataset,
-        training,
-        [seed],
-        [knee.weights],
-        functools.partial(session.check, alone=True),
+        *(make("auto"), optimizer, dataset, training, [seed], [knee.weights]),
+        check=functools.partial(session.check, alone=True),
+        complexity=penalty,
     )
     described = flat(training) | flat(updated(config, epochs=epochs, seeds=1))
     described = records.config("pareto_front", described, dataset)
@@ -237,7 +282,7 @@ def _final(
     params = {"params": trainer.networks()[0]["params"]}
     final = Point(
         knee.weights,
-        (row["validation_cross_entropy"], complexity(training, params)),
+        (row["validation_cross_entropy"], complexity(training, params, penalty)),
         "final",
         level=0,
         seed=seed,

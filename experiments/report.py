@@ -60,7 +60,7 @@ def read_results(folder: Path) -> Iterator[Result]:
     """
     order = [Path(part, run) for part, own in PARTS.items() for run in own.runs]
     places = {path: place for place, path in enumerate(order)}
-    known = [experiment for experiment, _ in EPOCHS]
+    known = ["train", *(experiment for experiment, _ in EPOCHS)]
     found = {file.parent for file in folder.rglob("config.json")}
     paths = sorted(path for path in found if path.parent not in found)
     paths.sort(key=lambda path: places.get(Path(*path.parts[-2:]), len(order)))

@@ -126,7 +126,8 @@ class Result(NamedTuple):
         names = self.config.get("model"), self.config["experiment"]
         known = {"lenet5": "LeNet-5", "mnist_lenet": "LeNet-5"}
         known |= {"vgg": "VGG", "cifar_vgg": "VGG", "text_transformer": "Transformer"}
-        return next(known[name] for name in names if name in known)
+        own = str(names[0]).rpartition(":")[2]  # a user's network, MODULE:NAME
+        return next((known[name] for name in names if name in known), own)
 
     @property
     def subject(self) -> str:

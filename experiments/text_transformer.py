@@ -17,9 +17,9 @@ from experiments.config import TextConfig
 from experiments.launch import main
 
 
-def network(config: Any, method: Any):
+def network(config: Any, method: Any, classes: int):
     """Return the transformer."""
-    del config, method
+    del config, method, classes  # ASCII, if not all of it occurs
     from bopt.models import Transformer
 
     return Transformer()

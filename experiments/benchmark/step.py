@@ -19,7 +19,7 @@ from experiments.benchmark import timing
 from experiments.benchmark.models import Model
 from experiments.data import Dataset
 from experiments.training.images import scaled
-from experiments.training.step import make_objectives
+from experiments.training.step import make_objectives, make_penalties
 
 # A runner of steps, and bytes at the peak, if XLA knows them.
 Made = tuple[timing.Runner, int | None]
@@ -48,7 +48,7 @@ def compare(model: Model, steps: int, repeats: int) -> None:
 
 def make_rows(model: Model, dataset: Dataset) -> dict[str, Callable[[], Made]]:
     """Return name -> function that compiles a training loop; the reference is first."""
-    loss, l1 = make_objectives(model.module, model.config.objectives)
+    loss, l1 = make_objectives(model.module, *make_penalties(model.config.objectives))
 
     def vector(params, *batch):
         value, model_state = loss(params, *batch)

@@ -1,7 +1,12 @@
 """Options of the programs: groups on the command line, flat in config.json."""
 
 from experiments.config.command_line import flat, from_flat, parse, peek, updated
-from experiments.config.defaults import check_at_least, resolve, resolve_front
+from experiments.config.defaults import (
+    check_at_least,
+    is_own,
+    resolve,
+    resolve_front,
+)
 from experiments.config.front import FrontConfig, VggFront
 from experiments.config.options import (
     BASELINES,
@@ -25,6 +30,7 @@ __all__ = [
     "check_at_least",
     "flat",
     "from_flat",
+    "is_own",
     "parse",
     "peek",
     "published",

@@ -11,6 +11,7 @@ from experiments.errors import ConfigError
 
 TO_SPARSITY = ("magnitude", "saliency")  # rules of --pruning that have a SPARSITY
 SWEEPS = ("grid", "bisection")  # searches of a front of numbers of weights
+MODELS = ("lenet5", "vgg")  # of a front
 RELEASED = ("grid", "bisection", "dichotomic", "stochastic")  # searches
 
 
@@ -22,6 +23,11 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
     `momentum`) stay None. `fixed`: a search fixes the weights.
     """
     options = flat(config)
+    if options["model"] is not None and not is_own(options["model"]):
+        raise ConfigError(
+            f"--model is {options['model']}; expected MODULE:NAME. Name a Flax module "
+            "in an importable Python module."
+        )
     check_ranges(options)
     check_together(options)
     optimizer = options["optimizer"]
@@ -72,6 +78,11 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
 
 def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
     """Check all options of a front and fill in the defaults that depend on others."""
+    if not (is_own(config.search.model) or config.search.model in MODELS):
+        raise ConfigError(
+            f"--model is {config.search.model}; expected {' or '.join(MODELS)}, or "
+            "MODULE:NAME of a Flax module."
+        )
     search, optimizer = config.search, config.optimizer.optimizer
     least = {"budget": 2, "corrector_epochs": 0, "final_epochs": 0, "parallel": 1}
     check_at_least(vars(search), least | {"levels": 0})
@@ -139,6 +150,11 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
 def default(value: Any, otherwise: Any) -> Any:
     """Return the value, or the other one if it is None."""
     return otherwise if value is None else value
+
+
+def is_own(model: str | None) -> bool:
+    """Return whether the value of --model names a user's network, MODULE:NAME."""
+    return ":" in (model or "")
 
 
 def epochs_on(dataset: str, config: Any) -> int:

@@ -77,8 +77,10 @@ class Search:
     #: CSV file with the columns test_accuracy and nonzero_dense: networks to draw
     #: beside the front.
     compare: Annotated[str | None, DEPENDS] = None
-    #: Network to train, with its own defaults (see --model vgg --help).
-    model: Literal["lenet5", "vgg"] = "lenet5"
+    #: Network to train: lenet5 or vgg, with its own defaults (see --model vgg --help);
+    #: or your own, MODULE:NAME of a Flax module, linen or nnx, called with classes= if
+    #: it takes it.
+    model: str = "lenet5"
 
 
 @dataclasses.dataclass(frozen=True)

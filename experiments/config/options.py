@@ -13,6 +13,7 @@ from experiments.paper_runs import EPOCHS
 
 # For options whose default, if any, is in the help text: it depends on others.
 DEPENDS = tyro.conf.arg(help_behavior_hint="")
+SOURCE = tyro.conf.arg(metavar="NAME|PATH")
 PAIR = tyro.conf.arg(help_behavior_hint="", metavar="W0 W1")
 
 MULTI_GRADIENT = ("smgd", "madam", "mrmsprop")
@@ -35,8 +36,11 @@ TAKERS = {
 class Data:
     """Images to train on."""
 
-    #: auto: MNIST, or scikit-learn's handwritten digits if it is unavailable.
-    dataset: Literal["auto", "mnist", "digits"] = "auto"
+    #: auto (MNIST, or scikit-learn's handwritten digits if it is unavailable), mnist,
+    #: fashion_mnist, kmnist, cifar10 or digits; your own: the path of a .npz file, or
+    #: of a folder of IDX files (MNIST's format) or of CIFAR-10's binary files; or
+    #: tfds:NAME, which TFDS has prepared.
+    dataset: Annotated[str, SOURCE] = "auto"
     #: Folder that may hold the original files of the dataset.
     data_dir: str = "data"
     #: Number of training images to use, from the first (default all).
@@ -51,8 +55,11 @@ class Data:
 class VggData(Data):
     """Images to train VGG on."""
 
-    #: auto: CIFAR-10, or scikit-learn's handwritten digits if it is unavailable.
-    dataset: Literal["auto", "cifar10", "digits"] = "auto"
+    #: auto (CIFAR-10, or scikit-learn's handwritten digits if it is unavailable),
+    #: cifar10, mnist, fashion_mnist, kmnist or digits; your own: the path of a .npz
+    #: file, or of a folder of IDX files (MNIST's format) or of CIFAR-10's binary files;
+    #: or tfds:NAME, which TFDS has prepared.
+    dataset: Annotated[str, SOURCE] = "auto"
     #: Crop each training image at random (4 pixels of padding) and mirror half of them.
     augment: bool = False
 
@@ -62,9 +69,18 @@ class TextData(Data):
     """Text to train on."""
 
     #: The reference manual that Python itself carries.
-    dataset: Literal["python_docs"] = "python_docs"
+    dataset: Annotated[str, tyro.conf.arg(metavar="python_docs")] = "python_docs"
     data_dir: tyro.conf.Suppress[str] = "data"
     standardize: tyro.conf.Suppress[bool] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Network to train."""
+
+    #: Your own network, MODULE:NAME of a Flax module, linen or nnx, instead of the
+    #: program's; called with classes= if it takes it.
+    model: Annotated[str | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,6 +289,7 @@ class Config:
     PRUNING: ClassVar[str] = "saliency"
     SPARSITY: ClassVar[float] = 0.98
 
+    network: Network = Network()
     data: Data = Data()
     objectives: Objectives = Objectives()
     optimizer: Optimizer = Optimizer()

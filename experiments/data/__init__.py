@@ -22,11 +22,13 @@ source or raise `UnavailableError`. Then add its name to `config/options.py`.
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.data import own
 from experiments.data.files import UnavailableError
 from experiments.errors import DataError
 
@@ -41,10 +43,15 @@ class Dataset(NamedTuple):
     source: str  # origin, for artefacts; why it is not the preferred dataset of "auto"
     # In the order train, validation, test: images (N, H, W, C) uint8, or text (N, T).
     images: np.ndarray
-    labels: np.ndarray  # (N,) or (N, T) uint8
+    labels: np.ndarray  # (N,) or (N, T), class numbers from 0
     train: range
     validation: range  # for searches and early decisions
     test: range  # to report on, never used for a decision
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, one more than the largest label."""
+        return int(self.labels.max()) + 1
 
 
 _FOUND = {
@@ -59,7 +66,7 @@ TITLES: dict[str, str] = {
 
 
 def load(
-    dataset: str = "auto",
+    dataset: str | Mapping[str, Any] = "auto",
     data_dir: str | Path = "data",
     train_size: int | None = None,
     *,
@@ -67,18 +74,31 @@ def load(
 ) -> Dataset:
     """Load a dataset and split it, within seconds if there is no network.
 
+    It is given by name, by the path of a user's own, as ``tfds:NAME``, or as arrays
+    (see `experiments.data.own`).
+
     The validation part (the last training images) does not depend on `train_size`, the
     number of training images to keep, counted from the first. The digits take the image
     shape of the `preferred` dataset, which is also the first choice of "auto".
     """
-    if dataset not in (known := ("auto", *_MODULES)):
-        raise DataError(
-            f"unknown dataset {dataset!r}: expected one of {', '.join(known)}."
-        )
+    if not isinstance(dataset, str):
+        return _own("arrays", train_size, own.from_arrays(dataset, "arrays"))
+    known = ("auto", *_MODULES)
+    if dataset.startswith("tfds:"):
+        name = dataset.removeprefix("tfds:")
+        return _own(name, train_size, own.from_prepared(name))
+    if dataset not in known:
+        path = Path(dataset)
+        if not (path.exists() or path.name != dataset or path.suffix == ".npz"):
+            raise DataError(
+                f"unknown dataset {dataset!r}: expected one of {', '.join(known)}, the "
+                "path of a .npz file or of a folder, or tfds:NAME."
+            )
+        return _own(path.stem, train_size, own.from_path(path))
     if dataset == "digits":
         return _digits(preferred, "", train_size)
     if dataset == "python_docs":
-        return _split(dataset, train_size, *_MODULES[dataset].read())
+        return _known(dataset, train_size, *_MODULES[dataset].read())
     wanted = preferred if dataset == "auto" else dataset
     module, reasons = _MODULES[wanted], []
     for label, read in (
@@ -87,7 +107,7 @@ def load(
         ("downloaded with TFDS", module.from_download),
     ):
         try:
-            return _split(wanted, train_size, *read())
+            return _known(wanted, train_size, *read())
         except UnavailableError as error:
             reasons.append(f"{label}: {error}")
     unavailable = f"{TITLES[wanted]} is unavailable"
@@ -109,17 +129,31 @@ def _digits(preferred: str, because: str, train_size: int | None) -> Dataset:
         needed = f" They were needed{because}." if because else ""
         raise DataError(f"{error}{needed}") from None
     source = f"scikit-learn's handwritten digits{because}"
-    return _split("digits", train_size, images, labels, source)
+    return _known("digits", train_size, images, labels, source)
+
+
+def _known(name: str, train_size: int | None, images, labels, source) -> Dataset:
+    module = _MODULES[name]
+    examples = own.Examples(images, labels, module.SIZES, source)
+    return _split(name, module.TITLE, train_size, examples)
+
+
+def _own(name: str, train_size: int | None, examples: own.Examples) -> Dataset:
+    """Name the sizes and classes of a user's own data in the source, as read."""
+    sizes = ", ".join(f"{size:,}" for size in examples.sizes)
+    shape = "x".join(map(str, examples.images.shape[1:]))
+    source = (
+        f"{examples.source}: {sizes} examples for training, validation and test, "
+        f"{examples.images.dtype} of shape {shape or 'scalar'}, "
+        f"{examples.labels.max() + 1} classes"
+    )
+    return _split(name, name, train_size, examples._replace(source=source))
 
 
 def _split(
-    name: str,
-    train_size: int | None,
-    images: np.ndarray,
-    labels: np.ndarray,
-    source: str,
+    name: str, title: str, train_size: int | None, examples: own.Examples
 ) -> Dataset:
-    title, (train, validation, test) = _MODULES[name].TITLE, _MODULES[name].SIZES
+    images, labels, (train, validation, test), source = examples
     kept = train if train_size is None else train_size
     if not 1 <= kept <= train:
         raise DataError(

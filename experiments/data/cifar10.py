@@ -10,6 +10,7 @@ Source: A. Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 
 import gzip
 import io
 import math
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def from_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, str]:
 
 def from_prepared() -> tuple[np.ndarray, np.ndarray, str]:
     """Read what TFDS has prepared if its sizes and classes are CIFAR-10's."""
-    return download.read_prepared("cifar10", SHAPE, SIZES, _unequal_classes)
+    return download.read_prepared("cifar10", SHAPE, SIZES, _wrong_classes)
 
 
 def from_download() -> tuple[np.ndarray, np.ndarray, str]:
@@ -74,9 +75,24 @@ def _read_files(paths: Sequence[Path], remedy: str) -> tuple[np.ndarray, np.ndar
                 f"{path}: wrong label: found {part.max()} at position {part.argmax()}, "
                 f"expected 0 to 9. {remedy}"
             )
-    if wrong := _unequal_classes(images, labels):
+    if wrong := _wrong_classes(images, labels):
         raise DataError(f"{paths[0].parent}: wrong classes: {wrong}. {remedy}")
     return images, labels
+
+
+def read(paths: Sequence[Path], remedy: str) -> tuple[np.ndarray, np.ndarray]:
+    """Read files of any number of records, with any labels."""
+    contents, length = [], 1 + math.prod(SHAPE)
+    for path in paths:
+        with files.reading(path, remedy) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size % length or not 0 < size <= files.LARGEST:
+                raise DataError(
+                    f"{path}: wrong size: found {size} bytes, expected a multiple of "
+                    f"{length}, the bytes of a label and an image. {remedy}"
+                )
+            contents.append(file.read())
+    return _parse(contents)
 
 
 def _parse(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -87,12 +103,5 @@ def _parse(contents: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(planes.transpose(0, 2, 3, 1)), records[:, 0].copy()
 
 
-def _unequal_classes(images: np.ndarray, labels: np.ndarray) -> str:
-    """Describe the first split whose ten classes differ in size, if there is one."""
-    train = sum(SIZES[:2])
-    for split, part in ("training", labels[:train]), ("test", labels[train:]):
-        counts, each = np.bincount(part, minlength=10).tolist(), len(part) // 10
-        if counts != [each] * 10:
-            found = f"found {counts} {split} images per class"
-            return f"{found}, expected {each} in each of ten"
-    return ""
+def _wrong_classes(_: np.ndarray, labels: np.ndarray) -> str:
+    return files.unequal_classes(labels, sum(SIZES[:2]))

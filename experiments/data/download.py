@@ -37,28 +37,13 @@ def read_prepared(
 
     `check` describes the difference from the original dataset, or returns nothing.
     """
-    if not (root() / name).is_dir():
-        raise UnavailableError(f"the folder {root() / name} is missing")
-    tfds = _import_tfds()
-    try:
-        builder = tfds.builder(name, data_dir=root())
-        folder = builder.data_dir
-        if not builder.is_prepared():
-            raise FileNotFoundError(f"no prepared dataset in {folder}")
-        sources = builder.as_data_source()
-        parts = [_arrays(sources[split]) for split in ("train", "test")]
-        images, labels = map(np.concatenate, zip(*parts, strict=True))
-    except NotImplementedError:
-        raise UnavailableError(
-            f"only TensorFlow reads the format of the dataset in {root() / name}, "
-            "expected array_record"
-        ) from None
-    # Damaged files and missing packages raise errors without a common class.
-    except Exception as error:
-        raise UnavailableError(
-            f"the dataset in {root() / name} is unreadable: {_first_cause(error)}"
-        ) from error
-    found, expected = [len(part) for _, part in parts], [sum(sizes[:2]), sizes[2]]
+    parts, folder = prepared(name)
+    if missing := {"train", "test"} - parts.keys():
+        raise UnavailableError(f"found no split {missing.pop()}, in {folder}")
+    pairs = parts["train"], parts["test"]
+    images, labels = map(np.concatenate, zip(*pairs, strict=True))
+    labels = labels.astype(np.uint8)
+    found, expected = [len(part) for _, part in pairs], [sum(sizes[:2]), sizes[2]]
     if (found, images.shape[1:]) != (expected, shape):
         wrong = (
             f"found {found} training and test images of shape {images.shape[1:]}, "
@@ -72,13 +57,37 @@ def read_prepared(
     return images, labels, f"prepared by TFDS in {folder} ({order})"
 
 
+def prepared(name: str) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], Path]:
+    """Read what TFDS has prepared: split -> images and labels; and its folder."""
+    if not (root() / name).is_dir():
+        raise UnavailableError(f"the folder {root() / name} is missing")
+    tfds = _import_tfds()
+    try:
+        builder = tfds.builder(name, data_dir=root())
+        folder = builder.data_dir
+        if not builder.is_prepared():
+            raise FileNotFoundError(f"no prepared dataset in {folder}")
+        sources = builder.as_data_source()
+        return {split: _arrays(sources[split]) for split in sources}, folder
+    except NotImplementedError:
+        raise UnavailableError(
+            f"only TensorFlow reads the format of the dataset in {root() / name}, "
+            "expected array_record"
+        ) from None
+    # Damaged files and missing packages raise errors without a common class.
+    except Exception as error:
+        raise UnavailableError(
+            f"the dataset in {root() / name} is unreadable: {_first_cause(error)}"
+        ) from error
+
+
 def _arrays(source: Any) -> tuple[np.ndarray, np.ndarray]:
     # In chunks, because array_record takes as long for one example as for hundreds.
     indices = range(len(source))
     chunks = [indices[start : start + 1_000] for start in indices[::1_000]]
     examples = [example for chunk in chunks for example in source.__getitems__(chunk)]
     images = np.stack([example["image"] for example in examples])
-    return images, np.array([example["label"] for example in examples], np.uint8)
+    return images, np.array([example["label"] for example in examples])
 
 
 def fetch(name: str, urls: Sequence[str]) -> list[Path]:

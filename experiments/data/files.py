@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+import numpy as np
+
 from experiments.errors import DataError
 
 INSTALL = 'install the `experiments` extra with `pip install -e ".[experiments]"`'
 
+LARGEST = 2**32  # bytes of arrays that a user's own file may hold
 _NAMED = 4  # names of other files in a message
 _OVERHEAD = 2**16  # bytes that gzip adds to content that it cannot compress
 
@@ -60,13 +63,13 @@ def find(
             )
         state = "is missing"
         if folder.exists():
-            state = f"holds none of {title}'s files, but {_content(folder)}"
+            state = f"holds none of {title}'s files, but {content(folder)}"
     except OSError as error:
         raise DataError(f"{folder}: {error}. Name another --data-dir.") from None
     raise UnavailableError(f"the folder {folder} {state}")
 
 
-def _content(folder: Path) -> str:
+def content(folder: Path) -> str:
     """Name the first few files in a folder."""
     names = sorted(path.name for path in folder.iterdir())
     words = [name if name.isprintable() else ascii(name) for name in names[:_NAMED]]
@@ -80,7 +83,7 @@ def read(path: Path, original: Original, remedy: str) -> bytes:
     The size is compared first, and nothing is unpacked before the checksum is: neither
     a huge nor a hostile file does any harm.
     """
-    with _reading(path, remedy) as file:
+    with reading(path, remedy) as file:
         _check_size(path, os.fstat(file.fileno()).st_size, original, remedy)
         return _checked(path, file.read(), original, remedy)
 
@@ -90,7 +93,7 @@ def read_unpacked(path: Path, original: Original, remedy: str) -> bytes:
 
     Whatever the file holds, little more than the original content is unpacked.
     """
-    with _reading(path, remedy) as file:
+    with reading(path, remedy) as file:
         packed = file.read(2) == b"\x1f\x8b"
         size = os.fstat(file.fileno()).st_size
         # Compression of any kind adds little to the content.
@@ -105,7 +108,8 @@ def read_unpacked(path: Path, original: Original, remedy: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _reading(path: Path, remedy: str) -> Iterator[BinaryIO]:
+def reading(path: Path, remedy: str) -> Iterator[BinaryIO]:
+    """Open a file to read; errors, also of gzip, become `DataError`."""
     try:
         with open(path, "rb") as file:
             yield file
@@ -130,3 +134,16 @@ def _checked(path: Path, content: bytes, original: Original, remedy: str) -> byt
 def replace_from(address: str) -> str:
     """Advice on a wrong file in the user's folder."""
     return f"Replace it by the original from {address}, or name another --data-dir."
+
+
+def unequal_classes(labels: np.ndarray, train: int) -> str:
+    """Describe the first split whose ten classes differ in size, if there is one.
+
+    The first `train` labels are those of the training and validation examples.
+    """
+    for split, part in ("training", labels[:train]), ("test", labels[train:]):
+        counts, each = np.bincount(part, minlength=10).tolist(), len(part) // 10
+        if counts != [each] * 10:
+            found = f"found {counts} {split} images per class"
+            return f"{found}, expected {each} in each of ten"
+    return ""

@@ -5,18 +5,19 @@ from typing import Any, TypeVar, get_type_hints
 
 from rich.console import Console
 
-from experiments.config import from_flat
+from experiments.config import flat, from_flat, is_own
 from experiments.errors import ConfigError, RunDirectoryError
 from experiments.runs import schema
 from experiments.runs.console import say
 from experiments.runs.reading import check, check_value, read_json
 
 # Options that are never taken from a file: a host in it would be connected to.
+# Nor is a module imported that it names, see `experiments.launch.read_options`.
 OWN = frozenset({"resume", "distributed", "coordinator", "processes", "process_id"})
 # Options that do not change the result, except by rounding.
 FREE = OWN | {
     *("data_dir", "figures", "checkpoint_every", "compilation_cache"),
-    *("save", "parallel", "devices"),
+    *("save", "parallel", "devices", "model"),
 }
 
 Options = TypeVar("Options")
@@ -44,6 +45,8 @@ def stored(path: str, program: str) -> dict[str, Any]:
 
 def options(content: dict[str, Any], cls: type[Options], path: str) -> Options:
     """Build options from config.json, except those of `OWN`."""
+    if is_own(content.get("model")):
+        content = content | {"model": flat(cls())["model"]}
     lists = {key: tuple(v) for key, v in content.items() if isinstance(v, list)}
     values = {key: value for key, value in (content | lists).items() if key not in OWN}
     if "pruning" not in content:  # of a run before there was such an option

@@ -8,25 +8,35 @@ PADDING = 4  # pixels around an image that is cropped at random
 
 
 def moments(images: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard deviation of all pixels (N, H, W, C), exactly."""
+    """Return mean and standard deviation of all entries; of bytes, exactly."""
+    if images.dtype != np.uint8:
+        return float(images.mean(dtype=float)), float(images.std(dtype=float)) or 1.0
     # Integer sums, without a copy of the images in a wider type.
     total, squares = (
-        int(np.einsum(subscripts, *[images] * operands, dtype=np.int64))
-        for subscripts, operands in (("nhwc->", 1), ("nhwc,nhwc->", 2))
+        int(np.einsum(subscripts, *[images.ravel()] * operands, dtype=np.int64))
+        for subscripts, operands in (("n->", 1), ("n,n->", 2))
     )
     number = images.size
     variance = (number * squares - total**2) / number**2
     return total / number, variance**0.5
 
 
-def scaled(images: jax.Array, mean: float = 0.0, deviation: float = 255.0) -> jax.Array:
-    """Return (images - mean) / deviation as floats; by default in [0, 1].
+def scaled(
+    images: jax.Array, mean: float = 0.0, deviation: float | None = None
+) -> jax.Array:
+    """Return (images - mean) / deviation as floats.
 
-    Only bytes are images: text, of other integers, is returned as it is.
+    Without a deviation, bytes are scaled to [0, 1], and numbers of other types, such as
+    text, are returned as they are.
     """
-    if images.dtype != jnp.uint8:
+    if deviation is None and images.dtype != jnp.uint8:
         return images
-    return (images.astype(jnp.float32) - mean) / deviation
+    return (images.astype(jnp.float32) - mean) / (deviation or 255.0)
+
+
+def example(images: np.ndarray) -> jax.Array:
+    """Return one image of zeros as a network gets it, (1, ...)."""
+    return scaled(jnp.zeros((1, *images.shape[1:]), images.dtype))
 
 
 def augmented(images: jax.Array, key: jax.Array) -> jax.Array:

@@ -15,7 +15,6 @@ from experiments.runs.console import Display
 from experiments.runs.directory import RunDirectory
 from experiments.training.optimizers import schedule
 from experiments.training.session import Session
-from experiments.training.step import make_penalties
 from experiments.training.trainer import Progress, Trainer
 
 
@@ -165,7 +164,7 @@ class Loop:
             params = {"params": networks[number]["params"]}
             sparsity = records.sparsity(params)
             if progress is None:
-                penalty, complexity = make_penalties(self._config.objectives)
+                penalty, complexity = self._trainer.penalties
                 loss = scores[number]["train"].cross_entropy + float(penalty(params))
                 objectives, weights = [loss, float(complexity(params))], None
                 stationarity = None

@@ -78,15 +78,21 @@ def make_search(config: FrontConfig) -> fronts.Search:
 class FrontSearch:
     """The trainings of a search, written into a run directory as they end.
 
-    `make_model` takes a convolution method, see `bopt.models.Conv`.
+    `make_model` takes a convolution method, see `bopt.models.Conv`; `penalty` is
+    objective 1 of the trainings instead of the options'.
     """
 
     def __init__(
-        self, session: Session, config: FrontConfig, make_model: Callable[[str], Any]
+        self,
+        session: Session,
+        config: FrontConfig,
+        make_model: Callable[[str], Any],
+        penalty: Callable[[Any], Any] | None = None,
     ):
         self.front = read_front(session.directory.path)
         self._session, self._config = session, config
         self._training, self._make_model = config.training(), make_model
+        self._penalty = penalty
         options = flat(self._training) | flat(config)
         self._record = records.config("pareto_front", options, session.dataset)
         self._trainers: dict[bool, Trainer] = {}  # warm start -> trainer
@@ -197,7 +203,11 @@ class FrontSearch:
             model = self._make_model("auto" if parallel == 1 else "patches")
             seeds, weights = _seeds_and_weights((jobs * parallel)[:parallel])
             check = functools.partial(self._session.check, alone=True)
-            trainer = Trainer(model, optimizer, dataset, config, seeds, weights, check)
+            trainer = Trainer(
+                *(model, optimizer, dataset, config, seeds, weights),
+                check=check,
+                complexity=self._penalty,
+            )
             statistics = jax.local_devices()[0].memory_stats() or {}
             room = statistics.get("bytes_limit", math.inf)
             fits = (trainer.memory or 0) <= MEMORY * room
@@ -267,7 +277,7 @@ class FrontSearch:
     ) -> Point:
         params = {"params": network["params"]}
         report = records.sparsity(params).report
-        cost = complexity(self._training, params)
+        cost = complexity(self._training, params, self._penalty)
         return Point(
             job.weights,
             (scores["validation"].cross_entropy, cost),
@@ -290,14 +300,16 @@ def named(config: FrontConfig, point: Point) -> str:
     return f"weight of l1 {point.weights[1]:.3g}"
 
 
-def complexity(config: Config, params: Any) -> float:
+def complexity(
+    config: Config, params: Any, penalty: Callable[[Any], Any] | None = None
+) -> float:
     """Return the second objective of a front: the number of weights that are left where
     the front is one of numbers, else objective 1 of the training."""
     if config.pruning.pruning in TO_SPARSITY:
         where = records.KERNELS[config.pruning.prune_where]
         return bopt.sparsity.report(params, where).dense.nonzeros
     _, own = make_penalties(config.objectives)
-    return float(own(params))
+    return float((penalty or own)(params))
 
 
 def _seeds_and_weights(jobs: list[Job]):

@@ -8,15 +8,13 @@ import jax.numpy as jnp
 import optax
 
 import bopt
-from bopt import evidence
-from experiments.config.options import Config, Objectives, Pruning
+from experiments.config.options import Objectives, Pruning
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from experiments.runs.records import KERNELS
-from experiments.training.images import augmented, scaled
+from experiments.training.images import augmented
 
 EVALUATION_BATCH = 200
-CONV = bopt.union(KERNELS["conv"])  # of a network without convolutions, too
 
 
 class Carry(NamedTuple):
@@ -55,22 +53,6 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
     return len(dataset.train) // batch_size
 
 
-def check_evidence(model: Any, dataset: Dataset, config: Config) -> None:
-    """Refuse a network that `--pruning evidence` would ruin."""
-    if not config.pruning.prune or config.pruning.pruning != "evidence":
-        return
-    size = config.optimizer.batch_size
-    image = scaled(jnp.zeros((1, *dataset.images.shape[1:]), dataset.images.dtype))
-    shapes = jax.eval_shape(model.init, jax.random.key(0), image)
-    where = KERNELS[config.pruning.prune_where]
-    try:
-        evidence.check(
-            {"params": shapes["params"]}, where, steps_per_epoch(dataset, size) * size
-        )
-    except ValueError as error:
-        raise ConfigError(f"{error} Or choose --pruning saliency.") from None
-
-
 def make_penalties(
     options: Objectives,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -97,9 +79,12 @@ def make_penalties(
     others = bopt.complement(KERNELS["dense_layers"]) if whole else KERNELS["conv"]
 
     def penalty(params):
-        return options.conv_l2 * bopt.l2(params, where=CONV) if options.conv_l2 else 0.0
+        kernels = [leaf for leaf in jax.tree.leaves(params) if leaf.ndim == 4]
+        if not (options.conv_l2 and kernels):
+            return 0.0
+        return options.conv_l2 * bopt.l2(kernels, where=4)
 
-    def complexity(params, *_):
+    def complexity(params):
         where = KERNELS[options.l1_where]
         norm = bopt.l1 if options.complexity == "l1" else bopt.log_penalty
         own = norm(params, where=where, at_zero=options.l1_at_zero)
@@ -109,13 +94,14 @@ def make_penalties(
     return penalty, complexity
 
 
-def make_objectives(model: Any, options: Objectives) -> list[Callable[..., Any]]:
+def make_objectives(
+    model: Any, penalty: Callable[[Any], Any], complexity: Callable[..., Any]
+) -> list[Callable[..., Any]]:
     """Return both objectives, of (params, model_state, images, labels, key).
 
-    The first, mean cross entropy plus penalty, returns ``(value, model_state)``. Images
-    are floats; the key is for dropout.
+    The first, mean cross entropy plus penalty, returns ``(value, model_state)``. The
+    second is the complexity of the parameters. The key is for dropout.
     """
-    penalty, complexity = make_penalties(options)
 
     def data_loss(params, model_state, images, labels, key):
         logits, updated = model.apply(
@@ -127,7 +113,7 @@ def make_objectives(model: Any, options: Objectives) -> list[Callable[..., Any]]
         )
         return _cross_entropy(logits, labels).mean() + penalty(params), updated
 
-    return [data_loss, complexity]
+    return [data_loss, lambda params, *_: complexity(params)]
 
 
 def make_init(

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -25,12 +24,13 @@ from experiments.devices import (
 )
 from experiments.errors import Interrupted
 from experiments.runs.records import SPLITS, Scores
-from experiments.training.images import moments, scaled
+from experiments.training.images import example, moments, scaled
 from experiments.training.step import (
     Carry,
     make_evaluate,
     make_init,
     make_objectives,
+    make_penalties,
     make_steps,
     steps_per_epoch,
 )
@@ -75,7 +75,7 @@ class Trainer:
 
     Args:
       model: a Flax Linen module from images (B, H, W, C), or text (B, T), and `train`
-        to logits. It may have batch statistics and dropout.
+        to logits, or `networks.Network`. It may have batch statistics and dropout.
       make_optimizer: weights of a network, (2,) and traced, or None, to an optimizer
         that takes a jacobian of two objectives.
       dataset: the examples; they stay on the device as they are, images as uint8.
@@ -83,6 +83,7 @@ class Trainer:
       seeds: random seed per network.
       weights: fixed weights of the objectives per network; None if the optimizer
         chooses them.
+      complexity: a function of the parameters, objective 1 instead of the options'.
       check: called again and again while the programs compile; may raise
         `experiments.errors.Interrupted`.
 
@@ -90,6 +91,7 @@ class Trainer:
       carry: everything that changes during training, see `experiments.training.step`.
       capacity: number of networks that the program trains, the number of `seeds`
         rounded up to a multiple of the device mesh's rows.
+      penalties: the penalty in objective 0 and objective 1, of the parameters.
       memory: bytes that training needs on each device, as XLA plans them, or None.
     """
 
@@ -102,6 +104,7 @@ class Trainer:
         seeds: Sequence[int],
         weights: Sequence[Weights] | None = None,
         check: Callable[[], None] = lambda: None,
+        complexity: Callable[[Any], Any] | None = None,
     ):
         batch_size = config.optimizer.batch_size
         self.steps_per_epoch = steps_per_epoch(dataset, batch_size)
@@ -117,8 +120,10 @@ class Trainer:
             train = slice(dataset.train.start, dataset.train.stop)
             mean, deviation = moments(dataset.images[train])
             scale = functools.partial(scaled, mean=mean, deviation=deviation)
-        objectives = make_objectives(model, config.objectives)
-        image = scaled(jnp.zeros((1, *dataset.images.shape[1:]), dataset.images.dtype))
+        penalty, own = make_penalties(config.objectives)
+        self.penalties = penalty, complexity or own
+        objectives = make_objectives(model, *self.penalties)
+        image = example(dataset.images)
         split = split_batch(mesh)
 
         def init(seed, weights):

@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 
 from experiments import data
-from experiments.data import cifar10, download, files, mnist
+from experiments.data import cifar10, download, files, kmnist, mnist
 
 tfds = pytest.importorskip("tensorflow_datasets")
 pytestmark = pytest.mark.usefixtures("tfds_root")
+MODULES = {"mnist": mnist, "cifar10": cifar10, "kmnist": kmnist}
 
 
 def unavailable(name: str = "mnist") -> str:
@@ -86,8 +87,8 @@ def prepare(root: Path, dataset: str, images: np.ndarray, labels: np.ndarray) ->
 def prepared_once(tmp_path_factory, examples) -> Path:
     """TFDS's folder with the examples of `small_mnist` and `small_cifar10`."""
     root = tmp_path_factory.mktemp("prepared")
-    for name, shape in (("mnist", mnist.SHAPE), ("cifar10", cifar10.SHAPE)):
-        prepare(root, name, *examples(shape))
+    for name, module in MODULES.items():
+        prepare(root, name, *examples(module.SHAPE))
     return root
 
 
@@ -103,7 +104,7 @@ def prepared(prepared_once, tfds_root):
     return folder
 
 
-@pytest.mark.parametrize("name", data.TITLES)
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_a_prepared_dataset_is_read_in_stored_order(prepared, name, request):
     folder, expected = request.getfixturevalue(f"small_{name}")
     loaded = data.load("auto", folder / "none", preferred=name)
@@ -123,14 +124,29 @@ def test_a_prepared_dataset_is_read_in_stored_order(prepared, name, request):
     assert not (loaded.labels == expected.labels).all()
 
 
-@pytest.mark.parametrize("name", data.TITLES)
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "kmnist"])
 def test_a_prepared_dataset_of_another_size_is_a_reason(prepared, name):
-    module = {"mnist": mnist, "cifar10": cifar10}[name]
+    module = MODULES[name]
     expected = (
         f"found [100, 20] training and test images of shape {module.SHAPE}, expected "
         f"[{sum(module.SIZES[:2])}, 10000] of shape {module.SHAPE}, in {prepared(name)}"
     )
     assert expected in unavailable(name)
+
+
+def test_any_prepared_dataset_is_read_by_its_name(prepared, examples):
+    found = data.load("tfds:kmnist")
+    assert (found.name, found.classes) == ("kmnist", 10)
+    assert found.source.startswith(f"prepared by TFDS in {prepared('kmnist')}: 90, 10")
+    expected = examples(kmnist.SHAPE)
+    for part in (slice(100), slice(100, None)):
+        ours, theirs = (
+            mnist.sorted_sha256(x.images[part], x.labels[part].astype(np.uint8))
+            for x in (found, expected)
+        )
+        assert ours == theirs
+    with pytest.raises(data.DataError, match=r"^tfds:emnist is unavailable: the fold"):
+        data.load("tfds:emnist")
 
 
 def test_a_prepared_mnist_with_other_examples_is_a_reason(

@@ -56,7 +56,9 @@ def test_the_objectives():
     key = jax.random.key(1)
     images = np.random.default_rng(0).uniform(size=(5, 8, 8, 3)).astype(np.float32)
     labels = np.array([3, 1, 4, 1, 5], np.uint8)
-    loss, complexity = make_objectives(Normalised(), Objectives(**options))
+    loss, complexity = make_objectives(
+        Normalised(), *make_penalties(Objectives(**options))
+    )
     value, state = loss(params, stats, images, labels, key)
     logits, expected_state = Normalised().apply(
         params | stats, images, True, mutable=["batch_stats"], rngs={"dropout": key}
