@@ -66,9 +66,7 @@ def test_a_run_of_arrays(tmp_path, capsys):
     assert run.config["sizes"] == {"train": 243, "validation": 27, "test": 30}
     first = run.metrics[0]["objectives"][1]
     assert first == pytest.approx(3, rel=0.3)  # of a normal kernel, 40 x 3
-    assert {f"{name}.png" for name in CURVES} <= {
-        own.name for own in (path / "figures").iterdir()
-    }
+    assert set(CURVES) <= {own.name for own in (path / "figures").iterdir()}
     # Finished, and resumed with other options.
     assert train(Mlp, DATA, complexity=squares, resume=str(path)) == path
     assert "nothing is left to do" in capsys.readouterr().out
