@@ -4,11 +4,13 @@ import ast
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -64,7 +66,19 @@ def test_python_blocks_are_python(block):
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda b: b.strip().splitlines()[-1][:40])
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, "README.md", "exec"), {})
+    write_idx(tmp_path / "my_idx_folder")
+    exec(compile(block, "README.md", "exec"), {"__name__": "readme"})
+
+
+def write_idx(folder):
+    """Write 200 images in the format of MNIST."""
+    folder.mkdir()
+    numbers = np.random.default_rng(0)
+    for split, size in (("train", 200), ("t10k", 50)):
+        for kind, shape in (("images-idx3", (size, 28, 28)), ("labels-idx1", (size,))):
+            header = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
+            content = numbers.integers(10, size=shape, dtype=np.uint8).tobytes()
+            (folder / f"{split}-{kind}-ubyte").write_bytes(header + content)
 
 
 def test_the_first_example_is_short():

@@ -10,6 +10,7 @@ scaled to [0, 1]; numbers of other types reach the network as they are. Labels a
 numbers from 0, one per image or per entry of it.
 """
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +74,11 @@ def from_path(path: Path) -> Examples:
 
 def from_prepared(name: str) -> Examples:
     """Read what TFDS has prepared, of datasets with an image and a label."""
+    if not re.fullmatch(r"\w+(/\w[\w.-]*)*", name):
+        raise DataError(
+            f"tfds:{name} is no name of a dataset; expected letters, digits and _, and "
+            "a configuration after a slash. Check --dataset."
+        )
     try:
         parts, folder = download.prepared(name)
     except UnavailableError as error:

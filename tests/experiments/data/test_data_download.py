@@ -147,6 +147,9 @@ def test_any_prepared_dataset_is_read_by_its_name(prepared, examples):
         assert ours == theirs
     with pytest.raises(data.DataError, match=r"^tfds:emnist is unavailable: the fold"):
         data.load("tfds:emnist")
+    for name in ("", "../kmnist", "huggingface:kmnist"):
+        with pytest.raises(data.DataError, match="is no name of a dataset"):
+            data.load(f"tfds:{name}")
 
 
 def test_a_prepared_mnist_with_other_examples_is_a_reason(
