@@ -16,8 +16,8 @@ PROGRAMS = {
     "mnist_lenet": "Train and prune LeNet-5 on MNIST.",
     "cifar_vgg": "Train and prune a VGG-like network on CIFAR-10.",
     "text_transformer": "Train and prune a small transformer on Python's manual.",
-    "pareto_front": "Trace a Pareto front by a series of trainings; train its knee.",
-    "figures": "Draw runs from their directories, one alone or several compared.",
+    "pareto_front": "Trace a Pareto front by many trainings; train its knee.",
+    "figures": "Draw runs from their directories, alone or compared.",
     "reproduce": "Run the trainings and the searches of the results page.",
     "report": "Make a page of results from run directories.",
     "benchmark": "Measure steps, networks, devices, checkpoints and inference.",
@@ -33,7 +33,7 @@ def main() -> None:
         return
     print("Start a program with python -m experiments.PROGRAM; --help lists options.\n")
     for name, line in PROGRAMS.items():
-        print(f"  {name:18}{line}")
+        print(f"  {name:17}{line}")
 
 
 if __name__ == "__main__":

@@ -191,6 +191,11 @@ def chosen(config: Any, model: MakeModel) -> MakeModel:
     """Return the user's own network if --model names one, else the program's."""
     name = flat(config)["model"]
     if not is_own(name):
+        if isinstance(config, Config) and name is not None:
+            raise ConfigError(
+                f"--model is {name}; expected MODULE:NAME. Name a Flax module in an "
+                "importable Python module."
+            )
         return model
     from experiments.training import networks
 

@@ -52,6 +52,7 @@ _WEIGHED = {
 }
 _LOG = "--optimizer adam --l1 1e-4 --complexity log"
 _DECAYED = f"{_LOG} --weight-decay 0.03"
+_ALL = "--l1-where all --prune-where all"  # of convolutions, too
 PARTS = {
     "mnist": Part(
         "mnist_lenet",
@@ -79,7 +80,9 @@ PARTS = {
             "saliency": f"{_LOG} --pruning saliency",
             "saliency-decay": f"{_DECAYED} --pruning saliency",
             "saliency-decay-400": f"{_DECAYED} --pruning saliency --sparsity 0.99322",
+            "saliency-all": f"{_DECAYED} --pruning saliency {_ALL}",
             "evidence": f"{_LOG} --pruning evidence",
+            "evidence-decay": f"{_DECAYED} --pruning evidence",
             "held": "--optimizer adam --pruning threshold",
         },
     ),
@@ -95,6 +98,17 @@ PARTS = {
             "mrmsprop-directions": "--optimizer mrmsprop --weigh-by directions",
             "mrmsprop-gradients": "--optimizer mrmsprop --weigh-by gradients "
             "--l1-at-zero 0",
+        },
+    ),
+    "sparse-cifar": Part(
+        "cifar_vgg",
+        EPOCHS["cifar_vgg", None],
+        "--dataset cifar10 --no-figures",
+        "--dataset digits --no-figures --train-size 128 --epochs 1",
+        {
+            "adam-unpruned": "--optimizer adam --l1 0 --no-prune",
+            "saliency": f"{_LOG} --pruning saliency",
+            "saliency-all": f"{_LOG} --pruning saliency --sparsity 0.9 {_ALL}",
         },
     ),
     "text": Part(

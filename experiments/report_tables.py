@@ -171,6 +171,8 @@ class Result(NamedTuple):
             how = {"cubic": "gradually"}.get(config["sparsity_schedule"], "once")
             pruning = f"pruned to {100 * config['sparsity']:g} %, {how}"
             pruning += " by saliency" if kind == "saliency" else ""
+        if config["prune"] and config.get("prune_where") == "all":
+            pruning += ", convolutions, too"
         released = ", as in the released code" if config.get("published") else ""
         return f"{config['optimizer']} {weights}; {pruning}{released}"
 

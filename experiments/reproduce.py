@@ -38,8 +38,9 @@ class Options:
         pareto_front, some also with fixed weights of madam's directions; normalize:
         divisors of the gradients, in short trainings; published, published-cifar,
         published-fronts: the paper's released code (--published); sparse: the
-        default and other ways of pruning; sparse-fronts: fronts of numbers of weights;
-        text: a transformer on Python's manual.
+        default and other ways of pruning; sparse-cifar: VGG pruned by saliency;
+        sparse-fronts: fronts of numbers of weights; text: a transformer on Python's
+        manual.
       seeds: Number of seeds of each training, from 0 on.
       epochs: Number of epochs of each training except a front's last, if there is no
         time for all of them (default the experiment's own number).
@@ -58,6 +59,7 @@ class Options:
         "published-cifar",
         "published-fronts",
         "sparse",
+        "sparse-cifar",
         "sparse-fronts",
         "text",
     ] = "all"

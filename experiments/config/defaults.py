@@ -23,11 +23,6 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
     `momentum`) stay None. `fixed`: a search fixes the weights.
     """
     options = flat(config)
-    if options["model"] is not None and not is_own(options["model"]):
-        raise ConfigError(
-            f"--model is {options['model']}; expected MODULE:NAME. Name a Flax module "
-            "in an importable Python module."
-        )
     check_ranges(options)
     check_together(options)
     optimizer = options["optimizer"]

@@ -106,7 +106,7 @@ class FrontConfig:
 
     def training(self) -> Config:
         """Return the options of each training of the search."""
-        return from_flat(self.TRAINING, flat(self))
+        return from_flat(self.TRAINING, flat(self) | {"model": None})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -84,7 +84,7 @@ def make_penalties(
             return 0.0
         return options.conv_l2 * bopt.l2(kernels, where=4)
 
-    def complexity(params):
+    def complexity(params, *_):
         where = KERNELS[options.l1_where]
         norm = bopt.l1 if options.complexity == "l1" else bopt.log_penalty
         own = norm(params, where=where, at_zero=options.l1_at_zero)

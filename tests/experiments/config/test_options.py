@@ -25,6 +25,7 @@ from experiments.config import (
 
 # All options that readers rely on, with their defaults; None is filled in later.
 DEFAULTS = {
+    "model": None,
     "dataset": "auto",
     "data_dir": "data",
     "train_size": None,
@@ -111,7 +112,7 @@ VGG_FRONT_DEFAULTS |= {n: VGG_DEFAULTS[n] for n in ("batch_size", "conv_l2")}
 VGG_FRONT_DEFAULTS["standardize"] = True
 
 CHOICES = {
-    "dataset": ("auto", "mnist", "digits"),
+    "dataset": ("auto", "cifar10", "digits", "my/folder", "tfds:emnist"),
     "optimizer": (*MULTI_GRADIENT, *BASELINES),
     "complexity": ("l1", "log"),
     "l1_where": ("dense", "all"),
@@ -163,8 +164,6 @@ def values_of(name: str, default: Any, options: Any) -> tuple[Any, ...]:
     """Return values to try."""
     if isinstance(default, bool):
         return (True, False)
-    if name == "dataset" and options in (VggConfig, VggFront):
-        return ("auto", "cifar10", "digits")
     if name == "pruning" and issubclass(options, FrontConfig):
         return ("threshold", "magnitude", "saliency")
     if name == "optimizer" and issubclass(options, FrontConfig):
@@ -172,7 +171,7 @@ def values_of(name: str, default: Any, options: Any) -> tuple[Any, ...]:
     if name in CHOICES:
         return CHOICES[name]
     if name == "model":
-        return (default,)
+        return (default or "my_package.module:Net",)
     if name == "weights":
         return ((0.9, 0.1),)
     if name in TEXTS:
@@ -213,10 +212,8 @@ def test_every_option_keeps_its_name_and_default(options, program, defaults):
         (Config, "--augment"),
         (Config, "--no-augment"),
         (Config, "--dtype bfloat16"),
-        (Config, "--dataset cifar10"),
         (Config, "--search grid"),
         (Config, "--data.dataset digits"),  # groups have no names on the command line
-        (VggConfig, "--dataset mnist"),
         (VggConfig, "--dtype float16"),
         (FrontConfig, "--pruning evidence"),
         (FrontConfig, "--weights 1 0"),
@@ -310,7 +307,8 @@ def test_help_fits_80_columns_and_explains_every_option(
     assert max(map(len, lines)) <= 80
     assert lines[0].startswith(f"usage: python -m experiments.{program}")
     searches = ("search",) if "search" in defaults else ()
-    groups = [*GROUPS[:4], *searches, *GROUPS[4:]]
+    network = () if searches else ("network",)  # a front's is with its search
+    groups = [*network, *GROUPS[:4], *searches, *GROUPS[4:]]
     # The frames are blanks and hyphens where stdout is no terminal.
     bare = [line.strip("│╭╮╰╯─- ") for line in lines]
     titles = [line for line in bare if re.fullmatch(r"(\w+ )?options", line)]
