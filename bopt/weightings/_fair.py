@@ -14,39 +14,42 @@ def fair_weights(gram: jax.Array, alpha: jax.Array) -> jax.Array:
 
     With the rows scaled by powers of two and w = s v, this is the minimum of the convex
     function v' scaled v / 2 - sum_i c_i v_i^(1 - 1/alpha) / (1 - 1/alpha), or with log
-    for alpha = 1. Newton's step is shortened by the factor below which the function
-    falls for certain: along the step, its curvature grows at most as that of the second
-    sum at the entry that shrinks most. A ridge of 4 eps, the rounding of the gram
-    matrix, makes the minimum exist everywhere. NaN if 200 steps are not enough.
+    for alpha = 1. Newton's step is shortened so that the function falls for certain:
+    along the step, its curvature grows at most as that of the second sum at the entry
+    that shrinks most. A ridge of 4 eps, the rounding of the gram matrix, makes the
+    minimum exist everywhere. NaN if 200 steps are not enough.
     """
-    m, dtype = gram.shape[0], gram.dtype
-    eps, identity = jnp.finfo(dtype).eps, jnp.eye(m, dtype=dtype)
+    dtype = gram.dtype
+    eps = jnp.finfo(dtype).eps
+    least = jnp.finfo(dtype).tiny ** 0.75  # for ratios of norms to the power alpha
     zero = jnp.diagonal(gram) == 0
     scaled, exponents = scaled_by_powers(gram)
-    scaled += identity * jnp.where(zero, 1, 4 * eps * jnp.diagonal(scaled))
+    scaled += jnp.diag(jnp.where(zero, 1, 4 * eps * jnp.diagonal(scaled)))
     # Numbers near 1: powers relative to those of the longest row.
     longest = jnp.min(jnp.where(zero, jnp.max(exponents), exponents))
     powers = jnp.where(zero, 0, exponents - longest).astype(dtype)
-    c = jnp.exp2(powers * (1 - 1 / alpha))
+    c = jnp.maximum(jnp.exp2(powers * (1 - 1 / alpha)), least)
 
     def body(state):
-        v, _, _, step = state
+        v, _, _, number = state
         utility = c * v ** (1 - 1 / alpha)
-        system = v[:, None] * scaled * v[None, :] + identity * (utility / alpha)
+        system = v[:, None] * scaled * v[None, :] + jnp.diag(utility / alpha)
         residual = v * accurate_matvec(scaled, v) - utility
         # Of unit diagonal, so that no digits are lost to very different entries.
         scale = jax.lax.rsqrt(jnp.diagonal(system))
         system = scale[:, None] * system * scale[None, :]
         relative = -scale * jnp.linalg.solve(system, scale * residual)
+        relative = jnp.where((v <= least) & (relative < 0), 0, relative)
         size, shrink = jnp.max(jnp.abs(relative)), jnp.max(-relative)
         shrink = jnp.maximum(shrink, eps)
-        damping = -jnp.expm1(-alpha * jnp.log1p(shrink / alpha)) / shrink
-        v = v * (1 + jnp.minimum(damping, 1) * relative)
-        return v, size, size <= jnp.sqrt(eps), step + 1
+        damped = -jnp.expm1(-alpha * jnp.log1p(shrink / alpha))
+        step = jnp.minimum(1, jnp.minimum(damped, 0.99) / shrink)
+        v = jnp.maximum(v * (1 + step * relative), least)
+        return v, size, size <= jnp.sqrt(eps), number + 1
 
     def going(state):
-        _, size, done, step = state
-        return ~done & (step < 200) & jnp.isfinite(size)
+        _, size, done, number = state
+        return ~done & (number < 200) & jnp.isfinite(size)
 
     start = (c / jnp.diagonal(scaled)) ** (alpha / (1 + alpha))
     carry = start, start[0], start[0] < 0, jnp.array(0)

@@ -15,8 +15,10 @@ def equal_angles(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
     scale = inverse_norms(gram)
     units = scale[:, None] * gram * scale[None, :]
     squares, basis = jnp.linalg.eigh(units)
-    positive = squares > len(gram) * jnp.finfo(gram.dtype).eps * squares[-1]
+    eps = len(gram) * jnp.finfo(gram.dtype).eps
     ones = (jnp.diagonal(gram) != 0).astype(gram.dtype)
-    inverse = jnp.where(positive, 1 / jnp.where(positive, squares, 1), 0)
-    weights = basis @ (inverse * (ones @ basis))
+    shares = ones @ basis
+    # Neither directions nor parts of ones that are nothing but rounding.
+    kept = (squares > eps * squares[-1]) & (jnp.abs(shares) > eps)
+    weights = basis @ jnp.where(kept, shares / jnp.where(kept, squares, 1), 0)
     return ones * weights, units @ weights

@@ -43,6 +43,6 @@ def _weights(gram: jax.Array) -> jax.Array:
     # In units of the longest gradient, so that nothing overflows.
     length = jnp.sum(jnp.where(jnp.diagonal(gram) == 0, 0, least / scale) * cosines)
     square = weights @ cosines
-    none = square <= jnp.finfo(gram.dtype).eps * (weights @ weights)
+    none = square <= 0
     factor = jnp.where(none, 0, length / jnp.where(none, 1, square))
     return visible(gram, factor * weights * (scale / least))
