@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 
 @jax.jit  # else every call outside jit would compile the loop anew
@@ -59,7 +60,7 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
 
 def face_solver(
     scaled: jax.Array, s: jax.Array, free: jax.Array
-) -> Callable[[jax.Array, float], tuple[jax.Array, jax.Array]]:
+) -> Callable[[jax.Array, ArrayLike], tuple[jax.Array, jax.Array]]:
     """Solver of ``(linear, total) -> (v, level)`` for one set of free rows.
 
     v is argmin of v' scaled v / 2 + linear'v over s'v = total, v = 0 where not free;
@@ -78,8 +79,8 @@ def face_solver(
     ridge = jnp.where(jnp.arange(m + 1) < m, 4 * jnp.finfo(s.dtype).eps, 0)
     factors = jax.scipy.linalg.lu_factor(system + jnp.diag(ridge))
 
-    def solve(linear: jax.Array, total: float) -> tuple[jax.Array, jax.Array]:
-        target = jnp.append(jnp.where(free, -linear, 0), jnp.array(total, s.dtype))
+    def solve(linear: jax.Array, total: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        target = jnp.append(jnp.where(free, -linear, 0), jnp.asarray(total, s.dtype))
         solution = jax.scipy.linalg.lu_solve(factors, target)
         augmented = jnp.concatenate([system, target[:, None]], axis=1)
         for _ in range(2):

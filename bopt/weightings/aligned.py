@@ -37,7 +37,9 @@ def aligned() -> Weighting:
 @jax.jit
 def _weights(gram: jax.Array) -> jax.Array:
     m = gram.shape[0]
-    squares, basis = jnp.linalg.eigh(gram)
+    # By a power of two, so that a common factor changes no rounding.
+    _, exponent = jnp.frexp(jnp.max(jnp.diagonal(gram)))
+    squares, basis = jnp.linalg.eigh(jnp.ldexp(gram, -exponent))
     positive = squares > m * jnp.finfo(gram.dtype).eps * squares[-1]
     smallest = jnp.min(jnp.where(positive, squares, jnp.inf))
     factors = jnp.sqrt(smallest / jnp.where(positive, squares, jnp.inf))

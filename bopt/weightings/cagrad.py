@@ -80,8 +80,9 @@ def _weights(gram: jax.Array, c: jax.Array) -> jax.Array:
     def body(state):
         free, v, *_, step = state
         solve = face_solver(scaled, s, free)
-        nearest, level = solve(jnp.zeros(m, dtype), 1)
-        descent, slope = solve(linear, 0)
+        (nearest, descent), (level, slope) = jax.vmap(solve)(
+            jnp.stack([jnp.zeros_like(linear), linear]), jnp.arange(1, -1, -1)
+        )
         room = c**2 + linear @ descent
         bounded = room > tiny
         multiple = jnp.sqrt(jnp.maximum(level, 0) / jnp.where(bounded, room, 1))

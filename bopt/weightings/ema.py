@@ -75,7 +75,9 @@ def ema(weighting: Weighting | WeightingFunction, decay: ArrayLike = 0.9) -> Wei
         def averaged(mean, new):
             rate = jnp.asarray(decay).astype(mean.dtype)
             mean = rate * mean + (1 - rate) * new.astype(mean.dtype)
-            return mean, (mean / (1 - rate**steps)).astype(gram.dtype)
+            return mean, (mean / (1 - rate ** steps.astype(mean.dtype))).astype(
+                gram.dtype
+            )
 
         mean_gram, now = averaged(state.gram, gram)
         mean_values, values_now = state.values, None

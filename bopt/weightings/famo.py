@@ -78,8 +78,8 @@ def famo(optimizer: optax.GradientTransformation | None = None) -> Weighting:
         values = positive_values("famo", gram, values)
         now = jnp.log(values).astype(state.log_values.dtype)
         before = jnp.where(state.steps == 0, now, state.log_values)
-        _, pullback = jax.vjp(jax.nn.softmax, state.log_weights)
-        (gradient,) = pullback(before - now)
+        shares, decrease = jax.nn.softmax(state.log_weights), before - now
+        gradient = shares * (decrease - jnp.sum(shares * decrease))
         updates, inner = optimizer.update(gradient, state.optimizer, state.log_weights)
         logits = optax.apply_updates(state.log_weights, updates)
         shares = jax.nn.softmax(logits).astype(gram.dtype) / values
