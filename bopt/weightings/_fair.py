@@ -35,6 +35,7 @@ def fair_weights(gram: jax.Array, alpha: jax.Array) -> jax.Array:
         utility = c * v ** (1 - 1 / alpha)
         system = v[:, None] * scaled * v[None, :] + jnp.diag(utility / alpha)
         residual = v * accurate_matvec(scaled, v) - utility
+        noise = 4 * eps * v * (jnp.abs(scaled) @ v)
         # Of unit diagonal, so that no digits are lost to very different entries.
         scale = jax.lax.rsqrt(jnp.diagonal(system))
         system = scale[:, None] * system * scale[None, :]
@@ -45,7 +46,9 @@ def fair_weights(gram: jax.Array, alpha: jax.Array) -> jax.Array:
         damped = -jnp.expm1(-alpha * jnp.log1p(shrink / alpha))
         step = jnp.minimum(1, jnp.minimum(damped, 0.99) / shrink)
         v = jnp.maximum(v * (1 + step * relative), least)
-        return v, size, size <= jnp.sqrt(eps), number + 1
+        # Where the rows cancel, no v has a smaller residual but for its own rounding.
+        rounded = jnp.all(jnp.abs(residual) <= noise)
+        return v, size, (size <= jnp.sqrt(eps)) | rounded, number + 1
 
     def going(state):
         _, size, done, number = state
