@@ -131,7 +131,7 @@ METHODS = {
     ),
     "aligned": Method(bopt.aligned(), lambda a, m: a.AlignedMTL()),
     "imtl_g": Method(bopt.imtl_g(), lambda a, m: a.IMTLG(), independent),
-    "conflict_free": Method(bopt.conflict_free(), lambda a, m: a.ConFIG(), angles),
+    "conflict_free": Method(bopt.conflict_free(), lambda a, m: a.ConFIG(), equiangular),
     "fixed": Method(
         bopt.fixed(np.arange(1.0, 6.0)),
         lambda a, m: a.Constant(_torch().arange(1.0, 6.0, dtype=_torch().float64)),
