@@ -1,6 +1,7 @@
 """Cost of a step's direction under each weighting."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,37 +10,34 @@ import optax
 import rich
 
 import bopt
+import bopt.weightings
 from experiments.benchmark import timing
 
 ENTRIES = 1_000_000  # of the parameters
 COUNTS = (2, 8, 32, 64)  # of objectives
-# Name -> weighting of m objectives; the reference is first.
-WEIGHTINGS: dict[str, Callable[[int], bopt.Weighting]] = {
-    "min_norm": lambda m: bopt.min_norm(),
-    "fixed": lambda m: bopt.fixed(np.full(m, 1 / m)),
-    "upgrad": lambda m: bopt.upgrad(),
-    "dual_projection": lambda m: bopt.dual_projection(),
-    "cagrad": lambda m: bopt.cagrad(0.5),
-    "nash": lambda m: bopt.nash(),
-    "fairgrad": lambda m: bopt.fairgrad(2.0),
-    "aligned": lambda m: bopt.aligned(),
-    "imtl_g": lambda m: bopt.imtl_g(),
-    "conflict_free": lambda m: bopt.conflict_free(),
-    "pcgrad": lambda m: bopt.pcgrad(),
-    "famo": lambda m: bopt.famo(),
-    "tchebycheff": lambda m: bopt.tchebycheff(np.full(m, 1 / m)),
-    "ema": lambda m: bopt.ema(bopt.min_norm(), 0.9),
+# Arguments of those that need some, for m objectives.
+ARGUMENTS: dict[str, Callable[[int], Any]] = {
+    "ema": lambda m: bopt.min_norm(),
+    "fixed": lambda m: np.full(m, 1 / m),
+    "tchebycheff": lambda m: np.full(m, 1 / m),
 }
+NAMES = sorted(filter(str.islower, bopt.weightings.__all__), key="min_norm".__ne__)
+
+
+def make(name: str, m: int) -> bopt.Weighting:
+    """Make a public weighting of m objectives, with its default options."""
+    arguments = [ARGUMENTS[name](m)] if name in ARGUMENTS else []
+    return getattr(bopt, name)(*arguments)
 
 
 def compare(steps: int, repeats: int) -> None:
     """Measure and print one row per weighting, with two columns per number of rows."""
-    rows: dict[str, list[str]] = {name: [] for name in WEIGHTINGS}
+    rows: dict[str, list[str]] = {name: [] for name in NAMES}
     columns = ["weighting"]
     for m in COUNTS:
         print(f"Measuring: {m} objectives", flush=True)
         jac = _jacobian(m)
-        runners = {name: _runner(make(m), jac, m) for name, make in WEIGHTINGS.items()}
+        runners = {name: _runner(make(name, m), jac, m) for name in NAMES}
         times = timing.measure(runners, steps, repeats)
         for name, cells in rows.items():
             cells += timing.cells(times[name], times["min_norm"])

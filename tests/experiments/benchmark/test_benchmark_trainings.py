@@ -146,7 +146,7 @@ def test_weightings(monkeypatch, capsys):
     monkeypatch.setattr(weightings, "COUNTS", (2, 5))
     assert main(["weightings", "--repeats", "1", "--steps", "1"]) == 0
     text = capsys.readouterr().out
-    for name in weightings.WEIGHTINGS:
+    for name in weightings.NAMES:
         first, ratio, second, _ = map(float, row(text, name, 4))
         assert first > 0 and second > 0
         assert ratio == 1 or name != "min_norm"
