@@ -63,20 +63,21 @@ def every(jac, theirs) -> bool:
 def independent(jac, theirs) -> bool:
     """The rows are linearly independent."""
     units = jac / np.maximum(np.linalg.norm(jac, axis=1, keepdims=True), 1e-300)
-    return np.linalg.svd(units[units.any(axis=1)], compute_uv=False)[-1] > 1e-7
+    singular = np.linalg.svd(units[units.any(axis=1)], compute_uv=False)
+    return bool(singular[-1] > 1e-7)
 
 
 def equiangular(jac, theirs) -> bool:
     """The least squares solution for equal angles is not 0."""
     units = jac / np.maximum(np.linalg.norm(jac, axis=1, keepdims=True), 1e-300)
-    return np.linalg.norm(np.linalg.pinv(units) @ units.any(axis=1)) > 1e-7
+    return bool(np.linalg.norm(np.linalg.pinv(units) @ units.any(axis=1)) > 1e-7)
 
 
 def not_stationary(jac, theirs) -> bool:
     """The point of least norm is not 0, relative to the rows that it combines."""
     weights = samplers.exact_weights(gram_of(jac))
     norms = np.linalg.norm(jac, axis=1)
-    return np.linalg.norm(weights @ jac) > 1e-3 * (weights @ norms)
+    return bool(np.linalg.norm(weights @ jac) > 1e-3 * (weights @ norms))
 
 
 def fair(alpha, jac, theirs) -> bool:

@@ -34,7 +34,7 @@ def named(name: str, m: int) -> bopt.Weighting:
     return contracts.WEIGHTINGS[name](m)
 
 
-def grams_of(jacs: np.ndarray, dtype=np.float32) -> np.ndarray:
+def grams_of(jacs: np.ndarray, dtype: Any = np.float32) -> np.ndarray:
     """(N, m, m) gram matrices in `dtype`, computed in float64."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.einsum("nik,njk->nij", jacs, jacs).astype(dtype)

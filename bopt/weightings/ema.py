@@ -70,7 +70,7 @@ def ema(weighting: Weighting | WeightingFunction, decay: ArrayLike = 0.9) -> Wei
         return EmaState(jnp.zeros((m, m)), jnp.zeros(m), steps, inner.init(m))
 
     def update(gram, values, state):
-        steps = optax.safe_increment(state.steps)
+        steps: Any = optax.safe_increment(state.steps)
 
         def averaged(mean, new):
             rate = jnp.asarray(decay).astype(mean.dtype)

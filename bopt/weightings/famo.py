@@ -1,6 +1,6 @@
 """Fast adaptive multitask optimization (FAMO)."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -81,9 +81,9 @@ def famo(optimizer: optax.GradientTransformation | None = None) -> Weighting:
         shares, decrease = jax.nn.softmax(state.log_weights), before - now
         gradient = shares * (decrease - jnp.sum(shares * decrease))
         updates, inner = optimizer.update(gradient, state.optimizer, state.log_weights)
-        logits = optax.apply_updates(state.log_weights, updates)
+        logits: Any = optax.apply_updates(state.log_weights, updates)
         shares = jax.nn.softmax(logits).astype(gram.dtype) / values
-        steps = optax.safe_increment(state.steps)
+        steps: Any = optax.safe_increment(state.steps)
         return shares / jnp.sum(shares), FamoState(logits, now, inner, steps)
 
     return Weighting(init, update)
