@@ -35,9 +35,29 @@ from bopt.schedules import (
 from bopt.scores import Score, magnitude, movement, saliency
 from bopt.selections import complement, select, union
 from bopt.smgd import SmgdState, smgd, stationarity
-from bopt.weightings import Weighting, fixed, min_norm
+from bopt.weightings import (
+    EmaState,
+    FamoState,
+    Weighting,
+    aligned,
+    cagrad,
+    conflict_free,
+    dual_projection,
+    ema,
+    fairgrad,
+    famo,
+    fixed,
+    imtl_g,
+    min_norm,
+    nash,
+    pcgrad,
+    tchebycheff,
+    upgrad,
+)
 
 __all__ = [
+    "EmaState",
+    "FamoState",
     "KerasAdamState",
     "PruneState",
     "Score",
@@ -45,12 +65,20 @@ __all__ = [
     "SoftThresholdState",
     "Weighting",
     "adam_metric",
+    "aligned",
+    "cagrad",
     "complement",
+    "conflict_free",
     "cubic_sparsity",
+    "dual_projection",
+    "ema",
+    "fairgrad",
+    "famo",
     "fixed",
     "fronts",
     "hold_cosine",
     "hoyer_square",
+    "imtl_g",
     "l1",
     "l2",
     "log_penalty",
@@ -61,6 +89,8 @@ __all__ = [
     "min_norm",
     "movement",
     "mrmsprop",
+    "nash",
+    "pcgrad",
     "prune",
     "prune_by_evidence",
     "prune_n_m",
@@ -72,8 +102,10 @@ __all__ = [
     "soft_threshold",
     "sparsity",
     "stationarity",
+    "tchebycheff",
     "time_decay",
     "union",
+    "upgrad",
     "value_and_jac",
 ]
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 import problems
 
@@ -81,6 +82,25 @@ def mean_gram() -> bopt.Weighting:
     return bopt.Weighting(init=lambda m: jnp.zeros((m, m)), update=update)
 
 
+# Public name -> weighting of m objectives.
+WEIGHTINGS: dict[str, Callable[[int], bopt.Weighting]] = {
+    "aligned": lambda m: bopt.aligned(),
+    "cagrad": lambda m: bopt.cagrad(0.5),
+    "conflict_free": lambda m: bopt.conflict_free(),
+    "dual_projection": lambda m: bopt.dual_projection(),
+    "ema": lambda m: bopt.ema(bopt.imtl_g(), decay=0.5),
+    "fairgrad": lambda m: bopt.fairgrad(2.0),
+    "famo": lambda m: bopt.famo(),
+    "fixed": lambda m: bopt.fixed(np.linspace(1, 0.5, m)),
+    "imtl_g": lambda m: bopt.imtl_g(),
+    "min_norm": lambda m: bopt.min_norm(),
+    "nash": lambda m: bopt.nash(),
+    "pcgrad": lambda m: bopt.pcgrad(),
+    "tchebycheff": lambda m: bopt.tchebycheff(np.linspace(1, 0.5, m), mu=0.5),
+    "upgrad": lambda m: bopt.upgrad(),
+}
+
+
 def chain(*links) -> Transform:
     return Transform(build=lambda: optax.chain(*links))
 
@@ -98,6 +118,11 @@ TRANSFORMS = {
     "smgd, preconditioned": smgd(preconditioner=optax.scale_by_adam()),
     "smgd, where": smgd(where=bopt.complement("conv")),
     "smgd, with a state": smgd(weighting=mean_gram(), num_objectives=6),
+    **{
+        f"smgd, {name}": smgd(weighting=build(3), num_objectives=3)
+        for name, build in WEIGHTINGS.items()
+        if name not in ("fixed", "min_norm")  # above
+    },
     "smgd, directions": smgd(
         preconditioner=optax.scale_by_rms(), weigh_by="directions"
     ),

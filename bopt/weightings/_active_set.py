@@ -1,8 +1,11 @@
-"""The min-norm point of more than two gradients."""
+"""The min-norm point of more than two gradients, and the solver of its faces."""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 
 @jax.jit  # else every call outside jit would compile the loop anew
@@ -12,7 +15,7 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
     With w = s v and s a power of two near 1/norm, the scaled gram matrix s_i s_j G_ij
     is exact and its entries are below 4, so rows of very different norms lose no
     digits. Each round solves for the point of least norm in the affine hull of the
-    free rows (`_affine_min`). If it leaves the simplex, the round walks to the boundary
+    free rows (`face_solver`). If it leaves the simplex, the round walks to the boundary
     and fixes the row met there; else it frees the row most opposed to the point.
 
     Source: P. Wolfe, *Finding the nearest point in a polytope*, Mathematical
@@ -21,20 +24,19 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
     m, dtype = gram.shape[0], gram.dtype
     eps = jnp.finfo(dtype).eps
     index = jnp.arange(m)
-    _, exponents = jnp.frexp(inverse_norms(gram))
-    scaled = jnp.ldexp(gram, exponents[:, None] + exponents[None, :])
+    scaled, exponents = scaled_by_powers(gram)
     s = jnp.ldexp(jnp.ones(m, dtype), exponents - jnp.max(exponents))
 
     def body(state):
         free, v, _, step = state
-        target, level = _affine_min(scaled, s, free)
+        target, level = face_solver(scaled, s, free)(jnp.zeros(m, dtype), 1)
         blocking = free & (target <= 0)
         inside = ~jnp.any(blocking)
         ratio = jnp.where(blocking, v / jnp.where(blocking, v - target, 1), jnp.inf)
         hit = blocking & (ratio <= jnp.min(ratio))
         walked = v + jnp.where(inside, 1, jnp.min(ratio)) * (target - v)
         v = jnp.where(inside, target, jnp.where(hit, 0, jnp.maximum(walked, 0)))
-        opposed = jnp.where(free, -jnp.inf, level * s - _accurate_matvec(scaled, v))
+        opposed = jnp.where(free, -jnp.inf, level * s - accurate_matvec(scaled, v))
         enter = index == jnp.argmax(opposed)
         done = inside & ~(jnp.max(opposed) > eps / 4 * jnp.sum(v))
         free = jnp.where(inside, free | (enter & ~done), free & ~hit)
@@ -56,14 +58,15 @@ def min_norm_of_many(gram: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(gram).all(), weights, jnp.nan)
 
 
-def _affine_min(
+def face_solver(
     scaled: jax.Array, s: jax.Array, free: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """argmin of v' scaled v over s'v = 1, v = 0 where not free; and that minimum.
+) -> Callable[[jax.Array, ArrayLike], tuple[jax.Array, jax.Array]]:
+    """Solver of ``(linear, total) -> (v, level)`` for one set of free rows.
 
-    Solves the optimality system and refines twice with an accurate residual, which
-    leaves only the rounding of v itself, 1e-8 relative; the plain solution would be off
-    by the condition number.
+    v is argmin of v' scaled v / 2 + linear'v over s'v = total, v = 0 where not free;
+    there, scaled v + linear = level s. The optimality system is solved and refined
+    twice with an accurate residual, which leaves only the rounding of v itself, 1e-8
+    relative; the plain solution would be off by the condition number.
     """
     m = len(s)
     system = jnp.zeros((m + 1, m + 1), s.dtype)
@@ -72,19 +75,23 @@ def _affine_min(
     )
     border = jnp.where(free, s, 0)
     system = system.at[:m, m].set(border).at[m, :m].set(border)
-    target = jnp.zeros(m + 1, s.dtype).at[m].set(1)
     # A ridge keeps linearly dependent rows solvable. The residual is without it.
     ridge = jnp.where(jnp.arange(m + 1) < m, 4 * jnp.finfo(s.dtype).eps, 0)
     factors = jax.scipy.linalg.lu_factor(system + jnp.diag(ridge))
-    solution = jax.scipy.linalg.lu_solve(factors, target)
-    augmented = jnp.concatenate([system, target[:, None]], axis=1)
-    for _ in range(2):
-        residual = _accurate_matvec(augmented, jnp.append(solution, -1))
-        solution -= jax.scipy.linalg.lu_solve(factors, residual)
-    return jnp.where(free, solution[:m], 0), -solution[m]
+
+    def solve(linear: jax.Array, total: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        target = jnp.append(jnp.where(free, -linear, 0), jnp.asarray(total, s.dtype))
+        solution = jax.scipy.linalg.lu_solve(factors, target)
+        augmented = jnp.concatenate([system, target[:, None]], axis=1)
+        for _ in range(2):
+            residual = accurate_matvec(augmented, jnp.append(solution, -1))
+            solution -= jax.scipy.linalg.lu_solve(factors, residual)
+        return jnp.where(free, solution[:m], 0), -solution[m]
+
+    return solve
 
 
-def _accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+def accurate_matvec(matrix: jax.Array, vector: jax.Array) -> jax.Array:
     """matrix @ vector, as if computed in twice the precision and rounded.
 
     Source: T. Ogita, S. M. Rump, S. Oishi, *Accurate sum and dot product*, SIAM
@@ -126,3 +133,12 @@ def inverse_norms(gram: jax.Array) -> jax.Array:
     """1 / norm of each row; 1 for a zero row."""
     squares = jnp.diagonal(gram)
     return lax.rsqrt(jnp.where(squares == 0, jnp.ones_like(squares), squares))
+
+
+def scaled_by_powers(gram: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gram matrix of the rows times powers of two near 1/norm; the exponents, (m,).
+
+    The products are exact and below 4. A zero row has exponent 1.
+    """
+    _, exponents = jnp.frexp(inverse_norms(gram))
+    return jnp.ldexp(gram, exponents[:, None] + exponents[None, :]), exponents

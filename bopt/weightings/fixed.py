@@ -5,10 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.core import Tracer
 
+from bopt.weightings._arguments import checked_vector, vector_for
 from bopt.weightings.weighting import Weighting, as_weighting
 
 
@@ -38,30 +37,11 @@ def fixed(weights: Any) -> Weighting:
     """
     if isinstance(weights, list | tuple) and any(map(callable, weights)):
         return _scheduled(weights)
-    if not isinstance(weights, jax.Array):
-        traced = any(isinstance(weight, Tracer) for weight in jax.tree.leaves(weights))
-        weights = (jnp if traced else np).asarray(weights)
-    if weights.ndim != 1:
-        raise ValueError(
-            f"fixed got weights of shape {weights.shape}; expected a vector (m,), "
-            "one weight per objective."
-        )
-    traced = isinstance(weights, Tracer)
-    if not traced and not all(0 <= w < np.inf for w in weights.tolist()):
-        raise ValueError(
-            f"fixed got weights {weights.tolist()}; expected finite, non-negative "
-            "numbers."
-        )
+    weights = checked_vector("fixed", "weights", weights)
 
     def weights_of(gram: jax.Array, values: jax.Array | None) -> jax.Array:
         del values
-        if weights.shape != gram.shape[:1]:
-            raise ValueError(
-                f"fixed got {weights.shape[0]} weights for {gram.shape[0]} "
-                "objectives; expected one weight per objective, as many as "
-                "smgd's num_objectives."
-            )
-        return jnp.asarray(weights).astype(gram.dtype)
+        return vector_for("fixed", "weights", weights, gram)
 
     return as_weighting(weights_of)
 

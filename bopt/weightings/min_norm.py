@@ -6,15 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from bopt.weightings._active_set import inverse_norms, min_norm_of_many
+from bopt.weightings._arguments import positive_values
 from bopt.weightings.weighting import Weighting, as_weighting
 
 Normalization = Literal["l2", "loss", "loss+"]
 
-_SMALLEST_VALUE = 1e-8  # an objective may reach 0, for example once all is pruned
-
 
 def min_norm(normalize: Normalization | None = None) -> Weighting:
-    """Weights of the point of least norm in the convex hull of the gradients.
+    """Weights of the point of least norm in the convex hull of the gradients (MGDA).
 
     The negative of this point decreases all objectives at once, by the same amount
     unless a gradient dominates; it is 0 exactly where the parameters are
@@ -72,18 +71,7 @@ def _scales(normalize: str, gram: jax.Array, values: jax.Array | None) -> jax.Ar
     if normalize in ("l2", "loss+"):
         scale *= inverse_norms(gram)
     if normalize in ("loss", "loss+"):
-        if values is None:
-            raise ValueError(
-                f"min_norm(normalize={normalize!r}) divides by the objective values: "
-                "call update(jac, state, params, values=values) with the values from "
-                "bopt.value_and_jac."
-            )
-        if jnp.shape(values) != scale.shape:
-            raise ValueError(
-                f"update got values of shape {jnp.shape(values)}; expected "
-                f"{scale.shape}, one per objective."
-            )
-        scale /= jnp.maximum(jnp.asarray(values).astype(gram.dtype), _SMALLEST_VALUE)
+        scale /= positive_values(f"min_norm(normalize={normalize!r})", gram, values)
     # A common factor changes nothing. This one makes the longest scaled row's norm 1,
     # so that the products with the gram matrix do not overflow.
     longest = jnp.max(scale * jnp.sqrt(jnp.diagonal(gram)))

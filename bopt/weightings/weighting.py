@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 WeightingFunction = Callable[[jax.Array, jax.Array | None], jax.Array]
 
@@ -78,3 +79,8 @@ def _takes_two(function: Callable[..., Any]) -> bool:
     except ValueError:  # a function without a signature, for example of C
         return True
     return True
+
+
+def visible(gram: jax.Array, weights: jax.Array) -> jax.Array:
+    """Weights, or NaN where the gram matrix is not finite, which comparisons hide."""
+    return jnp.where(jnp.isfinite(gram).all(), weights, jnp.nan)

@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from experiments.benchmark import checkpoint, inference, step, trainers
+from experiments.benchmark import checkpoint, inference, step, trainers, weightings
 from experiments.benchmark.models import MODELS
 from experiments.config import check_at_least, parse, updated
 from experiments.config.options import DEPENDS
@@ -29,24 +29,25 @@ from experiments.errors import ConfigError
 from experiments.runs import records
 from experiments.runs.console import exit_code
 
-What = Literal["step", "front", "checkpoint", "devices", "inference"]
+What = Literal["step", "front", "checkpoint", "devices", "inference", "weightings"]
 _argument = functools.partial(tyro.conf.arg, help_behavior_hint="")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measure training steps, checkpoints or a pruned network side by side.
+    """Measure training steps, checkpoints, networks or weightings side by side.
 
     Attributes:
       what: step (default): training steps under each optimizer; front: many networks
         as one program; checkpoint: epochs with and without one; devices: batches split
-        across several; inference: the trained network of RUN in several forms.
+        across several; inference: the trained network of RUN in several forms;
+        weightings: directions of 2 to 64 gradients under each weighting.
       run: Run directory, for inference.
       model: Network to train.
       batch_size: Number of images per step (default 32 for lenet5, 64 for vgg).
       steps: Number of steps per repeat (default 200 for lenet5, 4 for vgg; for
         checkpoint an epoch of 1718 or 703, which for vgg takes minutes without an
-        accelerator; for inference 20 batches).
+        accelerator; for inference 20 batches; for weightings 3).
       networks: Numbers of networks, for front, besides 1 (default 4 16; on accelerators
         also 64 256).
       repeats: Number of repeats.
@@ -98,7 +99,11 @@ def _run(options: Options, prepare: bool) -> None:
         about = records.config("benchmark", {}, digits)
         about = (about["device"] | about["versions"]).items()
         print(", ".join(f"{name} {value}" for name, value in about))
-    defaults = {"checkpoint": model.train_size // model.batch_size, "inference": 20}
+    defaults = {
+        "checkpoint": model.train_size // model.batch_size,
+        "inference": 20,
+        "weightings": 3,
+    }
     steps = options.steps or defaults.get(what, model.steps)
     match what:
         case "step":
@@ -111,6 +116,8 @@ def _run(options: Options, prepare: bool) -> None:
             trainers.compare_devices(model, steps, repeats)
         case "inference":
             inference.compare(str(options.run), steps, repeats)
+        case "weightings":
+            weightings.compare(steps, repeats)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ import re
 
 import jax
 import pytest
+from contracts import WEIGHTINGS
 
+from experiments.benchmark import weightings
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.models import MODELS
 
@@ -15,8 +17,13 @@ def test_help_fits_80_columns(capsys, monkeypatch):
         main(["--help"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
-    for word in ("step", "front", "checkpoint", "devices", "inference"):
+    for word in ("step", "front", "checkpoint", "devices", "inference", "weightings"):
         assert f"{word}: " in text or f"{word} (default): " in text
+
+
+def test_every_weighting_is_measured():
+    assert sorted(weightings.NAMES) == sorted(WEIGHTINGS)
+    assert weightings.NAMES[0] == "min_norm"  # the reference of the ratios
 
 
 def test_batches_and_epochs_are_those_of_the_programs():

@@ -13,7 +13,7 @@ from programs import printed
 from small_benchmark import SMALL
 
 from bopt.models import LeNet5
-from experiments.benchmark import inference, models, step
+from experiments.benchmark import inference, models, step, weightings
 from experiments.benchmark.__main__ import main
 from experiments.benchmark.checkpoint import WITH, WITHOUT
 from experiments.benchmark.models import MODELS
@@ -139,6 +139,17 @@ def test_devices(given, number):
     for name in expected:
         assert float(row(text, str(name), 2)[0]) > 0
     assert "CPU devices share the cores" in text
+
+
+def test_weightings(monkeypatch, capsys):
+    monkeypatch.setattr(weightings, "ENTRIES", 100)
+    monkeypatch.setattr(weightings, "COUNTS", (2, 5))
+    assert main(["weightings", "--repeats", "1", "--steps", "1"]) == 0
+    text = capsys.readouterr().out
+    for name in weightings.NAMES:
+        first, ratio, second, _ = map(float, row(text, name, 4))
+        assert first > 0 and second > 0
+        assert ratio == 1 or name != "min_norm"
 
 
 def test_inference(tmp_path, capsys):
