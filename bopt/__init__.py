@@ -13,8 +13,9 @@ import importlib as _importlib
 from importlib import metadata as _metadata
 from typing import Any as _Any
 
-from bopt import fronts, sparsity
+from bopt import fronts, sparsity, units
 from bopt._pruning import PruneState
+from bopt.compaction import compact
 from bopt.evidence import prune_by_evidence
 from bopt.objectives import value_and_jac
 from bopt.optimizers import (
@@ -23,7 +24,7 @@ from bopt.optimizers import (
     mrmsprop,
     scale_by_keras_adam,
 )
-from bopt.penalties import hoyer_square, l1, l2, log_penalty, mcp
+from bopt.penalties import group_lasso, hoyer_square, l1, l2, log_penalty, mcp
 from bopt.proximal import SoftThresholdState, adam_metric, soft_threshold
 from bopt.pruning import prune, prune_n_m, prune_to
 from bopt.schedules import (
@@ -35,6 +36,7 @@ from bopt.schedules import (
 from bopt.scores import Score, magnitude, movement, saliency
 from bopt.selections import complement, select, union
 from bopt.smgd import SmgdState, smgd, stationarity
+from bopt.unit_pruning import prune_units
 from bopt.weightings import (
     EmaState,
     FamoState,
@@ -67,6 +69,7 @@ __all__ = [
     "adam_metric",
     "aligned",
     "cagrad",
+    "compact",
     "complement",
     "conflict_free",
     "cubic_sparsity",
@@ -76,6 +79,7 @@ __all__ = [
     "famo",
     "fixed",
     "fronts",
+    "group_lasso",
     "hold_cosine",
     "hoyer_square",
     "imtl_g",
@@ -95,6 +99,7 @@ __all__ = [
     "prune_by_evidence",
     "prune_n_m",
     "prune_to",
+    "prune_units",
     "saliency",
     "scale_by_keras_adam",
     "select",
@@ -105,6 +110,7 @@ __all__ = [
     "tchebycheff",
     "time_decay",
     "union",
+    "units",
     "upgrad",
     "value_and_jac",
 ]

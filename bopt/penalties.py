@@ -5,9 +5,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bopt._dtypes import wide_dtype
 from bopt.selections import PyTree, Where, selected_leaves
+from bopt.units.description import Units
 
 
 def l1(params: PyTree, *args: Any, where: Where = 2, at_zero: float = 1.0) -> jax.Array:
@@ -194,6 +196,59 @@ def hoyer_square(params: PyTree, *args: Any, where: Where = 2) -> jax.Array:
         return jnp.sum(jnp.abs(leaf)) ** 2 / jnp.where(none, 1, squares)
 
     return _sum_over(ratio, params, where)
+
+
+def group_lasso(params: PyTree, *args: Any, units: Units) -> jax.Array:
+    """Sum over units of the norm of all their entries, which draws whole units to 0.
+
+    The norm of n entries counts sqrt(n) times, so that small units have no advantage.
+    Entries between two layers belong to a unit of each. As an objective it is given its
+    units: ``functools.partial(bopt.group_lasso, units=units)``.
+
+    Args:
+      params: a pytree of arrays.
+      *args: ignored (the batch, which every objective is called with).
+      units: the units, see `bopt.units.find`.
+
+    Returns:
+      A scalar, accumulated in float32 or the parameters' dtype if that is wider. The
+      derivative at a unit of zeros is 0.
+
+    Raises:
+      ValueError: parameters of another shape than those of `units` (named).
+
+    Example:
+      >>> import bopt, jax.numpy as jnp
+      >>> from bopt.units import Layer, Slice
+      >>> params = {"w0": jnp.array([[2.0, 0.0]]), "w1": jnp.array([[1.5], [0.0]])}
+      >>> units = bopt.units.describe(
+      ...     params, [Layer("hidden", 2, (Slice("w0"),), (Slice("w1", -2),))])
+      >>> print(f"{bopt.group_lasso(params, units=units):.4f}")  # sqrt(2) * 2.5
+      3.5355
+
+    Source: M. Yuan, Y. Lin, *Model selection and estimation in regression with grouped
+    variables* (2006), eq. 2.3; for units W. Wen, C. Wu, Y. Wang, Y. Chen, H. Li,
+    *Learning structured sparsity in deep neural networks* (arXiv 1608.03665), eq. 2.
+    """
+    del args
+    units.check("group_lasso", params)
+    leaves = units.leaves(params)
+    wide = wide_dtype(list(leaves.values()))
+    total = jnp.zeros((), wide)
+    for layer in units.layers:
+        squares = jnp.zeros(layer.number, wide)
+        entries = np.zeros(layer.number, int)
+        for part in layer.incoming + layer.outgoing:
+            leaf = leaves[part.path].astype(wide)
+            squares += units.totals(part, jnp.square(leaf), layer.number)
+            owned = np.bincount(np.array(part.owners) + 1, minlength=layer.number + 1)[
+                1:
+            ]
+            entries += owned * (leaf.size // leaf.shape[part.axis])
+        zero = squares == 0  # where the square root has no derivative
+        norms = jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, entries * squares)))
+        total += jnp.sum(norms)
+    return total
 
 
 def _magnitude(name: str, at_zero: float) -> Callable[[jax.Array], jax.Array]:

@@ -5,7 +5,7 @@ networks. There, shifted slices of the image and one matrix product replace it.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -185,3 +185,12 @@ def _reshape(array: jax.Array, *shape: int) -> jax.Array:
 def is_divided(images: jax.Array) -> bool:
     """Return whether an explicit mesh divides the batch."""
     return jax.typeof(images).sharding.spec[0] is not None
+
+
+def check_widths(name: str, widths: Sequence[int], number: int) -> None:
+    """Raise ValueError unless there is one positive width per layer."""
+    if len(widths) != number or min(widths) < 1:
+        raise ValueError(
+            f"{name} got widths={tuple(widths)}; expected {number} numbers from 1, one "
+            "for each convolution and each hidden dense layer."
+        )

@@ -9,7 +9,7 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import lax
 
-from bopt.models.conv import Method, avg_pool, convolve, is_divided
+from bopt.models.conv import Method, avg_pool, check_widths, convolve, is_divided
 
 Layer = tuple[jax.Array, jax.Array]  # kernel and bias
 
@@ -26,6 +26,11 @@ class LeNet5(nn.Module):
       method: ``"library"``: XLA's convolution, see `bopt.models.Conv`; ``"patches"``:
         slices and one matrix product per convolution, with the batch as last axis of
         all arrays inside; ``"auto"``: patches on CPU, library elsewhere.
+      widths: numbers of channels of the two convolutions and of units of the two hidden
+        dense layers.
+
+    Raises:
+      ValueError: when called, `widths` that are not four numbers from 1.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -41,19 +46,21 @@ class LeNet5(nn.Module):
 
     classes: int = 10
     method: Method = "auto"
+    widths: Sequence[int] = (6, 16, 120, 84)
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         """Return logits (B, classes) of images (B, 28, 28, 1); `train` is ignored."""
         del train
+        check_widths("LeNet5", self.widths, 4)
         _, height, width, channels = images.shape
         convolutions, dense = [], []
-        for number, features in enumerate((6, 16)):
+        for number, features in enumerate(self.widths[:2]):
             shape = (3, 3, channels, features)
             convolutions.append(_Layer(shape, name=f"Conv_{number}")())
             height, width, channels = (height - 2) // 2, (width - 2) // 2, features
         inputs = height * width * channels
-        for number, outputs in enumerate((120, 84, self.classes)):
+        for number, outputs in enumerate((*self.widths[2:], self.classes)):
             dense.append(_Layer((inputs, outputs), name=f"Dense_{number}")())
             inputs = outputs
         layers, tree = jax.tree.flatten((convolutions, dense))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bopt.models.conv import Conv, Method, max_pool
+from bopt.models.conv import Conv, Method, check_widths, max_pool
 
 
 class VGG(nn.Module):
@@ -32,10 +32,13 @@ class VGG(nn.Module):
         and parameters. Parameters, batch statistics, logits and gradients stay float32.
       method: method of convolution, see `bopt.models.Conv`; ``"auto"`` without `train`
         is the library's, whose gradient is slow on CPUs.
+      widths: numbers of channels of each convolution, then of units of each hidden
+        dense layer, instead of those in `stages` and `dense`.
 
     Raises:
-      ValueError: when called, `dropout` of another length than `stages`, or images too
-        small to be halved once per stage.
+      ValueError: when called, `dropout` of another length than `stages`, `widths` that
+        are not one number from 1 per layer, or images too small to be halved once per
+        stage.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -64,6 +67,7 @@ class VGG(nn.Module):
     classes: int = 10
     dtype: Any = None
     method: Method = "auto"
+    widths: Sequence[int] | None = None
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
@@ -80,18 +84,26 @@ class VGG(nn.Module):
                 f"VGG got images of shape {images.shape}; expected a height and width "
                 f"of at least {least}, because {len(self.stages)} stages halve them."
             )
-        x = images
-        for (features, convolutions), rate in zip(self.stages, rates, strict=True):
+        x, widths = images, iter(self._widths())
+        for (_, convolutions), rate in zip(self.stages, rates, strict=True):
             for _ in range(convolutions):
-                x = nn.elu(self._conv(features, train)(x))
+                x = nn.elu(self._conv(next(widths), train)(x))
                 x = self._batch_norm(use_running_average=not train)(x)
             x = nn.Dropout(rate, deterministic=not train)(max_pool(x))
         x = x.reshape(len(x), -1)
-        for features in self.dense:
+        for features in widths:
             x = nn.elu(self._dense(features)(x))
             x = nn.Dropout(0.5, deterministic=not train)(x)
         logits = self._dense(self.classes)(x)
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+    def _widths(self) -> Sequence[int]:
+        widths = [width for width, number in self.stages for _ in range(number)]
+        widths += self.dense
+        if self.widths is None:
+            return widths
+        check_widths("VGG", self.widths, len(widths))
+        return self.widths
 
     def _conv(self, features: int, train: bool) -> Conv:
         # The library's convolution is fast on CPUs, too, but not its gradient.
