@@ -1,6 +1,7 @@
 """Pruning of whole units, to a budget such as a share of the multiply-adds."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from bopt.scores import Score
 from bopt.selections import PyTree
 from bopt.units.description import Units
 
-Cost = Callable[[jax.Array], ArrayLike]
+Cost = Callable[[jax.Array], Any]
 
 
 def prune_units(
@@ -161,7 +162,7 @@ def _most_worth(
     alive: list[jax.Array],
     multiples: np.ndarray,
     cost: Cost,
-    limit: jax.Array,
+    limit: ArrayLike,
 ) -> list[jax.Array]:
     """One boolean per unit: those worth most per cost that are within the limit."""
     ends = np.cumsum([len(layer) for layer in worth])

@@ -6,6 +6,7 @@ the entries that compute it become 0, if nothing else takes the unit. With these
 hold for every unit.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -131,37 +132,39 @@ class _Probe:
         self.state = (state,) if len(leaves) > self.parameters else ()
         rng = np.random.default_rng(0)
 
-        def positive(like, index=0):
+        def positive(like, scale=1.0):
             """Random values, so that no activation is 0 and no sum cancels."""
-            if not jnp.issubdtype(like.dtype, jnp.floating):
+            if not _is_float(like):
                 return jnp.zeros(like.shape, like.dtype)
-            shape, scale = like.shape, 1.0
+            return jnp.asarray(scale * rng.uniform(0.5, 1.5, like.shape), like.dtype)
+
+        values = []
+        for index, leaf in enumerate(leaves):
+            scale = 1.0
             if index >= self.parameters:
                 scale = 0.5  # stored means below the values
-            elif len(shape) > 1:
-                scale = shape[-1] / math.prod(shape)
-            return jnp.asarray(scale * rng.uniform(0.5, 1.5, shape), like.dtype)
-
-        values = [positive(leaf, index) for index, leaf in enumerate(leaves)]
+            elif len(leaf.shape) > 1:
+                scale = leaf.shape[-1] / math.prod(leaf.shape)
+            values.append(positive(leaf, scale))
         floats = [i for i, leaf in enumerate(values) if _is_float(leaf)]
         inputs = jax.tree.map(lambda x: positive(x) if _is_float(x) else x, inputs)
 
-        def network(own):
+        def network(own, values):
             merged = [own.get(index, leaf) for index, leaf in enumerate(values)]
             params, state = jax.tree.unflatten(structure, merged)
             return apply(params, inputs, *((state,) if self.state else ()))
 
-        out = jax.eval_shape(network, {})
+        out = jax.eval_shape(network, {}, values)
         if not hasattr(out, "shape") or not out.shape:
             raise ValueError(
                 f"find got an apply that returns {jax.tree.structure(out)}; expected "
                 "one array of outputs, whose last axis is that of the classes."
             )
-        weights = positive(out, self.outputs)
+        weights = positive(out)
         self.shapes = [leaf.shape for leaf in (*values, out)]
 
         @jax.jit
-        def alive(kept):
+        def alive(values, kept):
             def entries(index, leaf):
                 for axis in (-1, -2):
                     own = kept[index, axis].astype(leaf.dtype)
@@ -169,7 +172,7 @@ class _Probe:
                 return leaf
 
             def total(own):
-                return jnp.sum(network(own) * entries(self.outputs, weights))
+                return jnp.sum(network(own, values) * entries(self.outputs, weights))
 
             own = {index: entries(index, values[index]) for index in floats}
             return {
@@ -178,13 +181,13 @@ class _Probe:
                 for axis in (-1, -2)
             }
 
-        self._alive = alive
+        self._alive = functools.partial(alive, values)
         self._all = {
             (index, axis): np.ones(shape[axis:][:1] * (len(shape) >= -axis), bool)
             for index, shape in enumerate(self.shapes)
             for axis in (-1, -2)
         }
-        self._base = jax.device_get(alive(self._all))
+        self._base = jax.device_get(self._alive(self._all))
         for index in floats:
             if not self._base[index, -1].any():
                 raise ValueError(
@@ -201,9 +204,8 @@ class _Probe:
 
     def groups(self):
         """Leaves that compute units, by the leaf that takes them."""
-        kernels = [
-            i for i, s in enumerate(self.shapes[: self.parameters]) if len(s) > 1
-        ]
+        ranks = [len(shape) for shape in self.shapes[: self.parameters]]
+        kernels = [index for index, rank in enumerate(ranks) if rank > 1]
         numbers = sorted({self.shapes[kernel][-1] for kernel in kernels} - {1})
         found = {}
         for taker in (*kernels, self.outputs):
@@ -220,9 +222,8 @@ class _Probe:
         group = None
         for subset in _subsets(number):
             found = []
-            for (index, along), dead in self.dead(
-                {(taker, axis): subset[owners]}
-            ).items():
+            zeros = {(taker, axis): subset[owners]}
+            for (index, along), dead in self.dead(zeros).items():
                 if not dead.any():
                     continue
                 if index == taker or along == -2 or not np.array_equal(dead, subset):

@@ -37,12 +37,12 @@ def _count(
 
     for equation in jaxpr.eqns:
         found = [source(var) for var in equation.invars]
-        joined = None if None in found else frozenset().union(*found)
+        known = [leaves for leaves in found if leaves is not None]
+        joined = frozenset().union(*known) if len(known) == len(found) else None
         outputs = [joined] * len(equation.outvars)
         name, params = equation.primitive.name, equation.params
-        if name in ("dot_general", "conv_general_dilated") and found.count(None) == 1:
-            (leaves,) = [leaves for leaves in found if leaves is not None]
-            for leaf in leaves:
+        if name in ("dot_general", "conv_general_dilated") and len(known) == 1:
+            for leaf in known[0]:
                 counts[leaf] += times * _products(equation)
         elif name == "cond":  # also of platforms, whose branches compute the same
             outputs = _count(params["branches"][0].jaxpr, found[1:], times, counts)
