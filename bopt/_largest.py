@@ -49,14 +49,14 @@ def largest(ranks: list[jax.Array], number: jax.Array | int) -> list[jax.Array]:
         counts = (jnp.sum(condition) for condition in conditions)
         return functools.reduce(operator.add, counts)
 
-    limit = bisect(
+    limit = _bisect(
         lambda limit: count(leaf >= limit for leaf in ranks) >= number,
         jnp.zeros_like(ranks[0], shape=()),
     )
     missing = number - count(leaf > limit for leaf in ranks)
     places = _places(ranks)
     equal = [leaf == limit for leaf in ranks]
-    end = bisect(
+    end = _bisect(
         lambda end: (
             count(
                 mask & (place < end) for mask, place in zip(equal, places, strict=True)
@@ -71,7 +71,7 @@ def largest(ranks: list[jax.Array], number: jax.Array | int) -> list[jax.Array]:
     ]
 
 
-def bisect(holds: Callable[[jax.Array], Any], zero: jax.Array) -> jax.Array:
+def _bisect(holds: Callable[[jax.Array], Any], zero: jax.Array) -> jax.Array:
     """The largest unsigned integer for which a condition holds that holds up to it."""
     bits = jnp.iinfo(zero.dtype).bits
 

@@ -10,7 +10,6 @@ import optax
 from jax.typing import ArrayLike
 
 from bopt._dtypes import wide_dtype
-from bopt._largest import bisect
 from bopt._pruning import check_at_least_0, known, pruning
 from bopt.scores import Score
 from bopt.selections import PyTree
@@ -38,8 +37,8 @@ def prune_units(
     them. A unit is worth the moving average of the squared derivative of the loss with
     respect to a factor of its output, which is the sum of ``w * gradient`` over the
     entries that take it; to first order the square of the change in loss without it.
-    A pruning step removes the units that are worth least per cost, until the cost is
-    within the budget. They do not come back, because their gradients are 0.
+    A pruning step keeps the units that are worth most per cost, as long as they fit
+    the budget. Pruned units do not come back, because their gradients are 0.
 
     A gradual schedule is ``optax.polynomial_schedule(1.0, 0.2, 3, steps)``, with steps
     60 % of the training and ``every=100`` or so.
@@ -91,12 +90,12 @@ def prune_units(
     if multiple_of < 1:
         raise ValueError(f"prune_units got multiple_of={multiple_of}; expected from 1.")
     check_at_least_0("prune_units", "budget", budget)
-    full = np.array(units.numbers)
+    full, tolerance = np.array(units.numbers), 1 + 1e-6  # costs are float32
     multiples = np.where(full < multiple_of, 1, multiple_of)
     with jax.ensure_compile_time_eval():
         whole = cost(jnp.asarray(full))
         least = float(cost(jnp.asarray(multiples)) / whole)
-    if known(budget) and not least <= budget <= 1:
+    if known(budget) and not least / tolerance <= budget <= 1:
         raise ValueError(
             f"prune_units got budget={budget}; expected from {least:.3g}, the share of "
             f"the smallest network, with {multiples.tolist()} units, to 1."
@@ -105,7 +104,6 @@ def prune_units(
 
     def new_mask(masks, worth, step):
         share = budget(step) if callable(budget) else budget
-        tolerance = 1 + 1e-6  # costs are float32
         kept = _most_worth(
             worth,
             units.kept_by(dict(zip(touched, masks, strict=True))),
@@ -164,7 +162,7 @@ def _most_worth(
     cost: Cost,
     limit: ArrayLike,
 ) -> list[jax.Array]:
-    """One boolean per unit: those worth most per cost that are within the limit."""
+    """One boolean per unit: those worth most per cost, as long as they fit."""
     ends = np.cumsum([len(layer) for layer in worth])
     present = jnp.stack([jnp.sum(layer) for layer in alive])
 
@@ -183,16 +181,20 @@ def _most_worth(
     )
     # NaN counts as largest, so that it stays visible; the first of equal units stay.
     value = jnp.where(jnp.isnan(value), jnp.inf, value)
-    places = jnp.argsort(jnp.argsort(-value)).astype(jnp.uint32)
-    places = jnp.split(places, ends[:-1])
+    order = jnp.argsort(-value)
+    owners = jnp.asarray(np.repeat(np.arange(len(worth)), [len(own) for own in worth]))
 
-    def numbers(best):
-        counts = jnp.stack([jnp.sum(layer < best) for layer in places])
+    def numbers(counts):
         whole = -(-counts // multiples) * multiples
         return jnp.clip(whole, jnp.minimum(multiples, present), present)
 
-    best = bisect(lambda best: cost(numbers(best)) <= limit, jnp.uint32(0))
+    def add(place, counts):
+        more = counts.at[owners[order[place]]].add(1)
+        return jnp.where(cost(numbers(more)) <= limit, more, counts)
+
+    found = numbers(jax.lax.fori_loop(0, ends[-1], add, jnp.zeros_like(present)))
+    places = jnp.split(jnp.argsort(order), ends[:-1])
     return [
-        jnp.argsort(jnp.argsort(layer)) < number
-        for layer, number in zip(places, numbers(best), strict=True)
+        jnp.argsort(jnp.argsort(own)) < number
+        for own, number in zip(places, found, strict=True)
     ]

@@ -50,6 +50,7 @@ PRUNE_TO_STATIC = (*PRUNE_STATIC, "scope")
 N_M_STATIC = (*PRUNE_STATIC, "n", "m", "axis")
 EVIDENCE_STATIC = ("optimizer", "examples", "batch_size", "transition_steps")
 EVIDENCE_STATIC += ("where", "regrow", "every", "stop")
+UNITS_STATIC = ("units", "optimizer", "cost", "multiple_of", "every", "start", "stop")
 PROXIMAL_STATIC = ("optimizer", "metric", "where")
 ADAM_NUMERIC = ("learning_rate", "b1", "b2", "eps")
 
@@ -99,6 +100,14 @@ WEIGHTINGS: dict[str, Callable[[int], bopt.Weighting]] = {
     "tchebycheff": lambda m: bopt.tchebycheff(np.linspace(1, 0.5, m), mu=0.5),
     "upgrad": lambda m: bopt.upgrad(),
 }
+
+
+def units() -> bopt.units.Units:
+    """Units of `problems.parameters`: one per row of the convolution, with two columns
+    of the dense kernel."""
+    taken = tuple(bopt.units.Slice(f"dense/{leaf}") for leaf in ("kernel", "bias"))
+    rows = bopt.units.Layer("conv", 2, (bopt.units.Slice("conv", 0),), taken)
+    return bopt.units.describe(problems.parameters(), [rows])
 
 
 def chain(*links) -> Transform:
@@ -202,6 +211,25 @@ TRANSFORMS = {
         examples=1_000,
         batch_size=10,
         transition_steps=4,
+    ),
+    "prune_units": public(
+        "prune_units",
+        UNITS_STATIC,
+        ("budget", "decay"),
+        0.6,
+        units=units(),
+        optimizer=bopt.madam(0.1),
+    ),
+    "prune_units, now and then": public(
+        "prune_units",
+        UNITS_STATIC,
+        ("budget", "decay"),
+        0.6,
+        units=units(),
+        optimizer=optax.chain(bopt.smgd(), optax.sgd(0.1)),
+        cost=lambda numbers: 1.0 + numbers[0],
+        every=2,
+        stop=5,
     ),
     "soft_threshold": public(
         "soft_threshold", PROXIMAL_STATIC, ("threshold",), 0.3, num_objectives=0

@@ -33,6 +33,7 @@ ARCHETYPES = {
     "prune_to",
     "prune_n_m",
     "prune_by_evidence",
+    "prune_units",
     "soft_threshold",
 }
 

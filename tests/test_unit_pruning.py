@@ -1,0 +1,278 @@
+"""Pruning of units: budgets, multiples, order, schedules; and the group lasso."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import bopt
+from bopt.units import Layer, Slice
+
+SIZES = (5, 16, 9, 3)  # 16 and 9 hidden units
+
+
+def parameters(seed=0, sizes=SIZES):
+    rng = np.random.default_rng(seed)
+    pairs = list(itertools.pairwise(sizes))
+    params = {f"w{n}": rng.normal(size=size) for n, size in enumerate(pairs)}
+    params |= {f"b{n}": rng.normal(size=size[1]) for n, size in enumerate(pairs)}
+    return jax.tree.map(jnp.float32, params)
+
+
+def layers(sizes=SIZES):
+    return [
+        Layer(
+            f"{n}", number, (Slice(f"w{n}"), Slice(f"b{n}")), (Slice(f"w{n + 1}", -2),)
+        )
+        for n, number in enumerate(sizes[1:-1])
+    ]
+
+
+UNITS = bopt.units.describe(parameters(), layers())
+FULL = 5 * 16 + 16 * 9 + 9 * 3
+
+
+def apply(params, x):
+    for n in range(3):
+        x = x @ params[f"w{n}"] + params[f"b{n}"][None]
+        x = jax.nn.relu(x) if n < 2 else x
+    return x
+
+
+def loss(params, x):
+    return jnp.mean((apply(params, x) - jnp.sin(x[:, :3])) ** 2)
+
+
+def batch(seed=1):
+    return jnp.float32(np.random.default_rng(seed).normal(size=(32, 5)))
+
+
+def history(optimizer, params, number):
+    """Parameters and states after each of some steps, compiled as one program."""
+
+    @jax.jit
+    def run(params):
+        def step(carry, _):
+            params, state = carry
+            gradients = jax.grad(loss)(params, batch())
+            updates, state = optimizer.update(gradients, state, params)
+            carry = optax.apply_updates(params, updates), state
+            return carry, carry
+
+        carry = params, optimizer.init(params)
+        return jax.lax.scan(step, carry, length=number)[1]
+
+    return jax.device_get(run(params))
+
+
+def steps(optimizer, params, number):
+    """Parameters and state after some steps."""
+    return jax.tree.map(lambda leaf: leaf[-1], history(optimizer, params, number))
+
+
+kept = jax.jit(UNITS.kept)
+
+
+def numbers(params):
+    return [int(own.sum()) for own in kept(params)]
+
+
+def pruned(budget, **options):
+    options = {"units": UNITS, "optimizer": optax.sgd(0.01)} | options
+    return bopt.prune_units(budget, **options)
+
+
+@pytest.mark.parametrize("multiple_of", [1, 4])
+@pytest.mark.parametrize("budget", [0.9, 0.25, "least"])
+def test_the_budget_is_met_and_used(budget, multiple_of):
+    least = 5 * multiple_of + multiple_of**2 + multiple_of * 3
+    budget = least / FULL if budget == "least" else budget
+    params, state = steps(pruned(budget, multiple_of=multiple_of), parameters(), 1)
+    found = numbers(params)
+    cost = 5 * found[0] + found[0] * found[1] + found[1] * 3
+    np.testing.assert_allclose(UNITS.multiply_adds(found), cost)
+    assert cost <= budget * FULL * (1 + 1e-6)
+    assert found[0] % multiple_of == 0
+    assert found[1] % multiple_of == 0 or found[1] == 9
+    assert min(found) >= multiple_of
+    # One step of either layer more would be too much.
+    more = [
+        np.minimum(np.add(found, step), (16, 9)) for step in np.eye(2) * multiple_of
+    ]
+    assert all(UNITS.multiply_adds(n) > budget * FULL for n in more if any(n != found))
+    # All entries of a unit, and no others, are 0.
+    for path, mask in state.mask.items():
+        if path == "b2":
+            assert mask == optax.MaskedNode()
+        else:
+            np.testing.assert_array_equal(params[path] != 0, mask)
+
+
+def test_narrow_layers_keep_any_number_and_wide_ones_may_keep_all():
+    found = numbers(steps(pruned(0.7, multiple_of=10), parameters(), 1)[0])
+    assert found[0] in (10, 16) and 1 <= found[1] <= 9
+
+
+def reference(params, budget):
+    """Kept units by hand: removed one by one, by squared derivative per cost."""
+    factors = [jnp.ones(16), jnp.ones(9)]
+
+    def scaled(factors):
+        scale = {f"w{n + 1}": own[:, None] for n, own in enumerate(factors)}
+        return loss({k: p * scale.get(k, 1) for k, p in params.items()}, batch())
+
+    with jax.numpy_rank_promotion("allow"):
+        derivatives = jax.jit(jax.grad(scaled))(factors)
+    saved = [(FULL - c) / 1 for c in (5 * 15 + 15 * 9 + 27, 5 * 16 + 16 * 8 + 8 * 3)]
+    order = sorted(
+        (float(value) ** 2 / saved[layer], layer, unit)
+        for layer, own in enumerate(derivatives)
+        for unit, value in enumerate(own)
+    )
+    left = [np.ones(16, bool), np.ones(9, bool)]
+    for _, layer, unit in order:
+        a, b = (own.sum() for own in left)
+        if 5 * a + a * b + 3 * b <= budget * FULL:
+            break
+        left[layer][unit] = False
+    return left
+
+
+def test_units_are_removed_by_squared_derivative_per_cost():
+    """With respect to a factor of their output; those of ReLU by their inputs, too."""
+    params = parameters(3)
+    _, state = steps(pruned(0.5, decay=0.0), params, 1)
+    expected = reference(params, 0.5)
+    for n, own in enumerate(expected):
+        np.testing.assert_array_equal(state.mask[f"b{n}"], own)
+    gradients = jax.jit(jax.grad(loss))(params, batch())
+    products = {k: np.asarray(gradients[k] * params[k]) for k in params}
+    np.testing.assert_allclose(
+        state.score[0], (products["w0"].sum(0) + products["b0"]) ** 2, rtol=1e-3
+    )
+    np.testing.assert_allclose(state.score[0], products["w1"].sum(1) ** 2, rtol=1e-3)
+
+
+def test_a_measured_cost_decides_between_layers():
+    """Also one with steps, of which each costs as much as all before."""
+
+    def latency(n):
+        return jnp.ceil(n[0] / 8) * 1.0 + 0.0 * n[1]
+
+    found = numbers(steps(pruned(0.6, cost=latency), parameters(), 1)[0])
+    assert found[0] <= 8
+    assert latency(jnp.array(found)) == 1
+
+
+def test_a_schedule_removes_more_and_nothing_comes_back():
+    schedule = optax.polynomial_schedule(1.0, 0.2, 3, 12)
+    optimizer = pruned(schedule, optimizer=optax.adam(0.05), every=3)
+    params, state = history(optimizer, parameters(), 16)
+    for path in ("w0", "w1", "w2"):
+        mask = state.mask[path]
+        assert not np.any(mask[1:] & ~mask[:-1])
+        assert not np.any(params[path][~mask])
+    masks = [jax.tree.map(lambda own, t=t: own[t], state.mask) for t in range(16)]
+    costs = [float(UNITS.multiply_adds(numbers(mask))) / FULL for mask in masks]
+    assert costs[0] == costs[2] == 1 > costs[3] == costs[5] > costs[6] > costs[9]
+    assert costs[-1] <= 0.2 < costs[-1] + 0.15
+
+
+def test_the_last_mask_is_held_and_start_waits():
+    optimizer = pruned(0.5, start=2, stop=3)
+    masks = history(optimizer, parameters(), 6)[1].mask
+    found = [numbers(jax.tree.map(lambda own, t=t: own[t], masks)) for t in range(6)]
+    assert found[1] == [16, 9] != found[2] == found[5]
+
+
+def test_nan_stays_visible():
+    params = parameters()
+    params["w1"] = params["w1"].at[4].set(jnp.nan)
+    params, _ = steps(pruned(0.1), params, 1)
+    assert np.isnan(params["w1"]).any()
+    assert kept(params)[0][4]
+
+
+def test_an_objective_of_a_jacobian_and_networks_at_once():
+    """Row 0 of a jacobian counts; several networks have masks of their own."""
+    options = {"optimizer": bopt.madam(0.01)}
+    penalty = functools.partial(bopt.group_lasso, units=UNITS)
+    value_and_jac = bopt.value_and_jac([loss, penalty])
+
+    def step(params):
+        optimizer = pruned(0.4, **options)
+        values, jac = value_and_jac(params, batch())
+        state = optimizer.init(params)
+        updates, state = optimizer.update(jac, state, params, values=values)
+        return optax.apply_updates(params, updates), state.mask
+
+    both = jax.tree.map(lambda *own: jnp.stack(own), parameters(0), parameters(1))
+    at_once = jax.jit(jax.vmap(step))(both)
+    for seed in (0, 1):
+        params, mask = jax.jit(step)(parameters(seed))
+        np.testing.assert_array_equal(at_once[1]["w1"][seed], mask["w1"])
+        np.testing.assert_allclose(at_once[0]["w1"][seed], params["w1"], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"budget": -0.1}, "budget=-0.1; expected at least 0"),
+        ({"budget": 1.1}, "budget=1.1; expected from 0.0359, .* to 1"),
+        ({"budget": 0.03}, r"budget=0.03; expected from 0.0359, .*\[1, 1\] units"),
+        ({"budget": 0.5, "multiple_of": 0}, "multiple_of=0; expected from 1"),
+        ({"budget": 0.5, "every": 0}, "every=0; expected at least 1"),
+        ({"budget": 0.5, "optimizer": None}, "expected the optimizer: prune_units"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=f"prune_units .*{message}"):
+        pruned(**arguments)
+
+
+def test_other_parameters_are_named():
+    params = parameters(sizes=(5, 16, 8, 3))
+    message = r"'b1' of shape \(8,\); expected \(9,\), as in units"
+    with pytest.raises(ValueError, match=f"prune_units got {message}"):
+        pruned(0.5).init(params)
+    with pytest.raises(ValueError, match=f"group_lasso got {message}"):
+        bopt.group_lasso(params, units=UNITS)
+
+
+def test_the_group_lasso_is_that_of_its_formula():
+    params = parameters()
+    groups = [
+        np.concatenate(
+            [params[f"w{n}"][:, u], params[f"b{n}"][u : u + 1], params[f"w{n + 1}"][u]]
+        )
+        for n in (0, 1)
+        for u in range(SIZES[n + 1])
+    ]
+    expected = sum(np.sqrt(len(g)) * np.linalg.norm(g) for g in groups)
+    penalty = functools.partial(bopt.group_lasso, units=UNITS)
+    np.testing.assert_allclose(jax.jit(penalty)(params), expected, rtol=1e-5)
+
+
+def test_the_group_lasso_at_a_unit_of_zeros_and_with_nan():
+    params = parameters()
+    params |= {"w0": params["w0"].at[:, 2].set(0), "b0": params["b0"].at[2].set(0)}
+    params["w1"] = params["w1"].at[2].set(0)
+    slope = jax.jit(jax.grad(lambda params: bopt.group_lasso(params, units=UNITS)))
+    gradients = slope(params)
+    assert not np.any(gradients["w0"][:, 2]) and gradients["b0"][2] == 0
+    assert np.isfinite(gradients["w1"]).all()
+    gradients = slope(params | {"b0": params["b0"].at[2].set(jnp.nan)})
+    assert np.isnan(gradients["b0"][2])
+
+
+def test_the_group_lasso_is_summed_in_the_wider_precision():
+    with jax.enable_x64(True):
+        params = jax.tree.map(jnp.float64, parameters())
+        penalty = functools.partial(bopt.group_lasso, units=UNITS)
+        assert jax.eval_shape(penalty, params).dtype == jnp.float64
+        params = jax.tree.map(jnp.bfloat16, params)
+        assert jax.eval_shape(penalty, params).dtype == jnp.float32
