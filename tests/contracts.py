@@ -227,7 +227,7 @@ TRANSFORMS = {
         0.6,
         units=units(),
         optimizer=optax.chain(bopt.smgd(), optax.sgd(0.1)),
-        cost=lambda numbers: 1.0 + numbers[0],
+        cost=lambda numbers: 1.0 * numbers[0],
         every=2,
         stop=5,
     ),
