@@ -12,6 +12,7 @@ import bopt
 import bopt.fronts
 import bopt.models
 import bopt.sparsity.export
+import bopt.units
 from bopt import objectives, pruning, schedules, selections, weightings
 
 MODULES = [selections, bopt.sparsity.export]
@@ -20,6 +21,7 @@ NAMES = [
     *((bopt.fronts, name) for name in bopt.fronts.__all__),
     *((bopt.models, name) for name in bopt.models.__all__),
     *((bopt.sparsity, name) for name in bopt.sparsity.__all__),
+    *((bopt.units, name) for name in bopt.units.__all__),
     *(
         (module, name)
         for module in MODULES

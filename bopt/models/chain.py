@@ -157,6 +157,8 @@ def shrink(chain: Chain, image: tuple[int, int, int]) -> Chain:
 
     The constant value of a unit without input moves into the biases of the next layer,
     unless this is a convolution with ``"SAME"`` padding, with zeros at its borders.
+    This takes the known activations of a chain. `bopt.compact` has any network, and its
+    training, without the units that nothing takes.
 
     Args:
       chain: see `bopt.models.chain`.

@@ -235,7 +235,7 @@ class _Probe:
         return group or []
 
     def takes_nothing_else(self, taker, group):
-        """Whether exactly the rows die of units that are not computed."""
+        """Return whether exactly the rows of units die that are not computed."""
         number = self.shapes[group[0]][-1]
         axis, owners = self._rows(taker, number)
         return all(
