@@ -23,7 +23,12 @@ def network(config: Any, method: Any, classes: int):
 
     from bopt.models import VGG
 
-    return VGG(classes=classes, dtype=jnp.dtype(config.devices.dtype), method=method)
+    return VGG(
+        classes=classes,
+        dtype=jnp.dtype(config.devices.dtype),
+        method=method,
+        widths=config.pruning.widths,
+    )
 
 
 if __name__ == "__main__":

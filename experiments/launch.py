@@ -30,6 +30,7 @@ from experiments.runs.console import exit_code, say
 from experiments.runs.files import check_new
 
 if TYPE_CHECKING:
+    from bopt.units import Units
     from experiments.training.session import Session
 
 Options = TypeVar("Options")
@@ -183,6 +184,9 @@ def network(config: Any, model: MakeModel, method: str, dataset: data.Dataset):
     """Return a network as the trainer calls it."""
     from experiments.training import networks
 
+    name, widths = flat(config)["model"], flat(config).get("widths")
+    if widths is not None and is_own(name):
+        raise ConfigError(f"--widths has no meaning for {name}. Leave it out.")
     made = model(config, method, dataset.classes)
     return networks.adapted(made, dataset.classes)
 
@@ -223,9 +227,10 @@ def run(
 
     found, console = begun
     config = resolve(config, found.name)
-    networks.check(network(config, model, "auto", found), found, config, complexity)
+    made = network(config, model, "auto", found)
+    units = networks.check(made, found, config, complexity)
     with opened(program, flat(config), found, console, start) as session:
-        _train(session, config, model, complexity)
+        _train(session, config, model, complexity, units)
     return session.directory.path
 
 
@@ -329,7 +334,11 @@ def _prepare(config: Any) -> None:
 
 
 def _train(
-    session: "Session", config: Config, model: MakeModel, complexity: Penalty | None
+    session: "Session",
+    config: Config,
+    model: MakeModel,
+    complexity: Penalty | None,
+    units: "Units | None",
 ) -> None:
     from experiments import figures
     from experiments.devices import on_first
@@ -353,7 +362,7 @@ def _train(
     trainer = Trainer(
         # Over many networks, the library's convolution is a grouped one, and slow.
         network(config, model, "auto" if len(runs) == 1 else "patches", dataset),
-        functools.partial(compose, config, steps),
+        functools.partial(compose, config, steps, units=units),
         dataset,
         config,
         list(runs),
@@ -366,7 +375,7 @@ def _train(
         if path and not saved.steps():
             like = trainer.networks()[0]
             trainer.load([initial(path, seed, like) for seed in runs])
-        loop = Loop(session, config, trainer, saved)
+        loop = Loop(session, config, trainer, saved, units=units)
         summary, row = loop.run()
     if config.run.figures:
         for path in {directory.path, *(own.path for own in runs.values())}:

@@ -19,10 +19,11 @@ from experiments.launch import main
 
 def network(config: Any, method: Any, classes: int):
     """Return LeNet-5."""
-    del config
     from bopt.models import LeNet5
 
-    return LeNet5(classes, method=method)
+    if config.pruning.widths is None:
+        return LeNet5(classes, method=method)
+    return LeNet5(classes, method=method, widths=config.pruning.widths)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,17 @@ import sys
 from typing import Any
 
 from experiments.config import TextConfig
+from experiments.errors import ConfigError
 from experiments.launch import main
 
 
 def network(config: Any, method: Any, classes: int):
     """Return the transformer."""
-    del config, method, classes  # ASCII, if not all of it occurs
+    del method, classes  # ASCII, if not all of it occurs
     from bopt.models import Transformer
 
+    if config.pruning.widths is not None:
+        raise ConfigError("--widths has no meaning for the transformer. Leave it out.")
     return Transformer()
 
 

@@ -49,6 +49,7 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
         l1 = default(options["l1"], config.L1)
     by_threshold = options["threshold"] is not None or not options["prune"]
     usual = config.PRUNING if options["sparsity"] is None else "saliency"
+    usual = usual if options["budget"] is None else "units"
     pruning = default(options["pruning"], "threshold" if by_threshold else usual)
     shared = pruning in TO_SPARSITY
     by_threshold = pruning == "threshold" or options["prune_initial"]
@@ -68,6 +69,7 @@ def resolve(config: AnyConfig, dataset: str, *, fixed: bool = False) -> AnyConfi
         sparsity_schedule=default(
             options["sparsity_schedule"], "cubic" if shared else None
         ),
+        budget=default(options["budget"], 0.2 if pruning == "units" else None),
     )
 
 
@@ -176,7 +178,7 @@ def check_ranges(options: Mapping[str, Any]) -> None:
     names = (*rates, "epochs", "threshold", "seed")
     bounds = dict.fromkeys(names, 0) | {"batch_size": 1}
     check_at_least(options, bounds, "a finite number, ")
-    check_at_least(options, {"seeds": 1, "checkpoint_every": 1})
+    check_at_least(options, {"seeds": 1, "checkpoint_every": 1, "multiple_of": 1})
     last = options["seed"] + options["seeds"] - 1
     if last >= 2**32:  # JAX would take it modulo 2**32, or raise
         which = "--seed" if options["seeds"] == 1 else "The last of --seeds"
@@ -190,6 +192,7 @@ def check_ranges(options: Mapping[str, Any]) -> None:
 _RANGES = {
     "l1_at_zero": (lambda value: -1 <= value <= 1, "a number from -1 to 1"),
     "sparsity": (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    "budget": (lambda value: 0 < value <= 1, "a number above 0 and up to 1"),
     "momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "weights": (
         lambda pair: all(0 <= weight < math.inf for weight in pair),
@@ -213,13 +216,21 @@ def check_together(options: Mapping[str, Any]) -> None:
     split, fixed = options["split"], options["weights"] is not None
     pruning, sparsity = options["pruning"], options["sparsity"] is not None
     shared = sparsity or pruning in TO_SPARSITY
+    budget = options["budget"] is not None
     threshold = options["threshold"] is not None and not options["prune_initial"]
     pairs = {
         f"--pruning {pruning} and --no-prune": pruning not in (None, "threshold")
         and not options["prune"],
         "--sparsity and --no-prune": sparsity and not options["prune"],
         f"--sparsity and --pruning {pruning}": sparsity
-        and pruning in ("threshold", "evidence"),
+        and pruning in ("threshold", "evidence", "units"),
+        "--budget and --sparsity": budget and sparsity,
+        "--budget and --threshold": budget and threshold,
+        "--budget and --no-prune": budget and not options["prune"],
+        f"--budget and --pruning {pruning}": budget and pruning not in (None, "units"),
+        f"--pruning units and --prune-where {options['prune_where']}": (
+            (budget or pruning == "units") and options["prune_where"] != "dense"
+        ),
         "--sparsity and --threshold": sparsity and threshold,
         f"--threshold and --pruning {pruning}": threshold
         and pruning not in (None, "threshold"),

@@ -106,7 +106,9 @@ class FrontConfig:
 
     def training(self) -> Config:
         """Return the options of each training of the search."""
-        return from_flat(self.TRAINING, flat(self) | {"model": None})
+        own = vars(self.search)
+        shared = {name: v for name, v in flat(self).items() if name not in own}
+        return from_flat(self.TRAINING, shared)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -195,11 +195,13 @@ class Pruning(FrontPruning):
 
     #: Weights to prune: those of a magnitude up to THRESHOLD; as many as SPARSITY says,
     #: of the smallest magnitude, or of the smallest saliency |w| * (mean squared
-    #: gradient)^(1/4); those of less evidence in the data than a parameter costs
-    #: (default saliency, or threshold with --threshold; for VGG threshold, or saliency
-    #: with --sparsity).
+    #: gradient)^(1/4); those of less evidence in the data than a parameter costs; or
+    #: whole units, neurons and channels, down to BUDGET (default saliency, or threshold
+    #: with --threshold; for VGG threshold, or saliency with --sparsity; units with
+    #: --budget).
     pruning: Annotated[
-        Literal["threshold", "magnitude", "saliency", "evidence"] | None, DEPENDS
+        Literal["threshold", "magnitude", "saliency", "evidence", "units"] | None,
+        DEPENDS,
     ] = None
     #: Share of zeros (0 to 1) of magnitude and saliency pruning (default 0.98; 0.9 for
     #: the transformer).
@@ -208,6 +210,14 @@ class Pruning(FrontPruning):
     #: (over 0.6 of them by saliency); once, in the middle of the training (default
     #: cubic).
     sparsity_schedule: Annotated[Literal["cubic", "once"] | None, DEPENDS] = None
+    #: Share of the multiply-adds (0 to 1) that pruning of units leaves, gradually over
+    #: 0.6 of the steps (default 0.2).
+    budget: Annotated[float | None, DEPENDS] = None
+    #: Keep numbers of units that are multiples of this, where a layer is wide enough.
+    multiple_of: int = 1
+    #: Widths of the convolutions and hidden dense layers, instead of the network's own:
+    #: 6 16 120 84 for LeNet-5; one number for each convolution of a VGG.
+    widths: Annotated[tuple[int, ...] | None, DEPENDS] = None
 
 
 @dataclasses.dataclass(frozen=True)

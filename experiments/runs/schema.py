@@ -105,6 +105,9 @@ class Summary(TypedDict):
     seconds_total: float
     seconds_compile: float
     steps_per_second: Number
+    units: NotRequired[dict[str, float]]  # that are left, by layer: --pruning units
+    multiply_adds: NotRequired[float]  # of these units, per image
+    multiply_adds_unpruned: NotRequired[float]
     finished: bool
     deviation: NotRequired[dict[str, Number]]
 

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+import bopt
 from experiments.config.options import Config
 from experiments.errors import Interrupted, NonFiniteError, RunDirectoryError
 from experiments.runs import reading, records, schema
@@ -16,6 +17,7 @@ from experiments.runs.directory import RunDirectory
 from experiments.training.optimizers import schedule
 from experiments.training.session import Session
 from experiments.training.trainer import Progress, Trainer
+from experiments.training.units import record
 
 
 class Recorded(TypedDict):
@@ -35,6 +37,7 @@ class Loop:
       trainer: untrained, or with the parameters to start from.
       checkpoints: the loop resumes from the newest, if there is one.
       more: further keys of summary.json.
+      units: units of the network, to be counted there.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class Loop:
         trainer: Trainer,
         checkpoints: Checkpoints,
         more: dict[str, Any] | None = None,
+        units: bopt.units.Units | None = None,
     ):
         self._session, self._config, self._more = session, config, more or {}
+        self._units = units
         self._trainer, self._checkpoints = trainer, checkpoints
         self._epochs, self._steps = (
             config.optimizer.epochs or 0,
@@ -194,7 +199,8 @@ class Loop:
                 finished=False,
             )
             rows.append(row)
-            summaries.append(summary | {"seed": seed} | self._more)
+            counted = record(self._units, params) if self._units else {}
+            summaries.append(summary | {"seed": seed} | counted | self._more)
         self._rows.append(rows)
         self._summaries = summaries
         if len(self._seeds) > 1:

@@ -9,12 +9,14 @@ import flax.linen as nn
 import jax
 from flax import nnx
 
+import bopt
 from experiments.config.options import Config
 from experiments.data import Dataset
 from experiments.errors import ConfigError
 from experiments.training.images import example
 from experiments.training.optimizers import compose
 from experiments.training.step import make_penalties, steps_per_epoch
+from experiments.training.units import find_units
 
 _EXPECTED = (
     "a Flax Linen module, an NNX module's class (or a function of rngs that makes "
@@ -83,10 +85,11 @@ def check(
     config: Config,
     complexity: Callable[[Any], Any] | None = None,
     weights: Any = None,
-) -> None:
+) -> bopt.units.Units | None:
     """Report why a network, the data and the options do not fit, if they do not.
 
-    Nothing is computed but shapes. For `weights` see `optimizers.compose`.
+    Nothing is computed but shapes, and the units that ``--pruning units`` prunes, which
+    are returned. For `weights` see `optimizers.compose`.
     """
     images = example(dataset.images)
     shape = images.shape[1:]
@@ -109,8 +112,9 @@ def check(
         raise ConfigError("The network has no parameters; expected some to train.")
     steps = steps_per_epoch(dataset, config.optimizer.batch_size)
     penalty, own = make_penalties(config.objectives)
+    units = find_units(network, variables, images, config)
     try:
-        jax.eval_shape(compose(config, steps, weights).init, params)
+        jax.eval_shape(compose(config, steps, weights, units).init, params)
         jax.eval_shape(penalty, params)
         cost = jax.eval_shape(complexity or own, params)
     except ValueError as error:
@@ -120,6 +124,7 @@ def check(
         raise ConfigError(
             f"The complexity of the parameters is {cost}; expected a scalar."
         )
+    return units
 
 
 def _known(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:

@@ -30,13 +30,16 @@ def schedule(options: Optimizer, steps_per_epoch: int) -> optax.Schedule:
 
 
 def compose(
-    config: Config, steps_per_epoch: int, weights: jax.Array | None = None
+    config: Config,
+    steps_per_epoch: int,
+    weights: jax.Array | None = None,
+    units: bopt.units.Units | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the whole optimizer: a jacobian in, an update with exact zeros out.
 
     `weights` (2,), possibly traced, replace the options' own: fixed weights of the
     objectives or, with a rule of pruning to a sparsity, the shares of weights that are
-    kept and pruned.
+    kept and pruned. `units` are those of the network, for `--pruning units`.
     """
     sparsity = config.pruning.sparsity
     if weights is not None and config.pruning.pruning in TO_SPARSITY:
@@ -51,7 +54,7 @@ def compose(
         first = optax.chain(first, _decayed(config, steps_per_epoch, decay))
     if not config.pruning.prune:
         return optax.chain(first)
-    return _pruned(first, config, steps_per_epoch, sparsity)
+    return _pruned(first, config, steps_per_epoch, sparsity, units)
 
 
 def _decayed(config: Config, steps_per_epoch: int, decay: float):
@@ -107,6 +110,7 @@ def _pruned(
     config: Config,
     steps_per_epoch: int,
     sparsity: Any,
+    units: bopt.units.Units | None,
 ) -> optax.GradientTransformationExtraArgs:
     """Prune what an optimizer updates.
 
@@ -114,7 +118,7 @@ def _pruned(
     """
     options, batch = config.pruning, config.optimizer.batch_size
     steps = (config.optimizer.epochs or 0) * steps_per_epoch
-    by_gradients = options.pruning in ("saliency", "evidence")
+    by_gradients = options.pruning in ("saliency", "evidence", "units")
     rise = max(1, 3 * steps // (5 if by_gradients else 4))
     every = max(1, min(100, rise // 10))  # as published, or in at least ten steps
     own: dict[str, Any] = {"where": KERNELS[options.prune_where]}
@@ -125,6 +129,16 @@ def _pruned(
         case "threshold", _:
             assert options.threshold is not None
             pruning = bopt.prune(options.threshold, **own)
+        case "units", _:
+            assert units is not None and options.budget is not None
+            return bopt.prune_units(
+                optax.polynomial_schedule(1.0, options.budget, 3, rise),
+                units=units,
+                optimizer=link,
+                multiple_of=options.multiple_of,
+                every=every,
+                stop=rise + every,
+            )
         case "evidence", _:
             pruning = bopt.prune_by_evidence(
                 examples=steps_per_epoch * batch,

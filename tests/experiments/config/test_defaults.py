@@ -118,6 +118,14 @@ def test_a_sparsity_has_a_schedule():
     assert found.sparsity_schedule == "once"
 
 
+def test_a_budget_is_one_of_units():
+    for config in (Config, VggConfig):
+        found = resolved(config, budget=0.5).pruning
+        assert (found.pruning, found.budget, found.sparsity) == ("units", 0.5, None)
+        assert resolved(config, pruning="units").pruning.budget == 0.2
+        assert resolved(config).pruning.budget is None
+
+
 # Ranges
 
 OUT_OF_RANGE = {
@@ -133,6 +141,8 @@ OUT_OF_RANGE = {
     "checkpoint_every": (0,),
     "momentum": (-0.1, 1.0, NAN),
     "sparsity": (-0.1, 1.1, NAN),
+    "budget": (0.0, 1.1, NAN),
+    "multiple_of": (0,),
     "l1_at_zero": (-1.1, 1.1, NAN),
     "weights": ((-0.1, 1.0), (1.0, NAN), (INF, 1.0)),
 }
@@ -202,6 +212,9 @@ def test_options_that_an_optimizer_does_not_take(name, optimizer):
     ("one", "other"),
     [
         ({"sparsity": 0.9}, {"prune": False}),
+        ({"budget": 0.2}, {"sparsity": 0.9}),
+        ({"budget": 0.2}, {"threshold": 1e-3}),
+        ({"budget": 0.2}, {"prune": False}),
         ({"weights": (1.0, 1.0)}, {"normalize": "l2"}),
         ({"weights": (0.9, 0.1)}, {"split": True}),
         ({"split": True}, {"l1_where": "all"}),

@@ -61,6 +61,9 @@ DEFAULTS = {
     "pruning": None,
     "sparsity": None,
     "sparsity_schedule": None,
+    "budget": None,
+    "multiple_of": 1,
+    "widths": None,
     "published": False,
     "out": None,
     "resume": None,
@@ -86,7 +89,7 @@ VGG_DEFAULTS = DEFAULTS | {
 ONLY_VGG = {"augment", "dtype"}
 TRAINING_ONLY = {
     *("weights", "normalize", "weigh_by", "split", "split_loss"),
-    *("sparsity", "sparsity_schedule", "init_from"),
+    *("sparsity", "sparsity_schedule", "multiple_of", "widths", "init_from"),
 }
 SEARCH_DEFAULTS = {
     "search": "grid",
@@ -122,7 +125,7 @@ CHOICES = {
     "schedule": ("logistic", "constant", "hold_cosine"),
     "update_rule": ("optax", "keras"),
     "prune_where": ("dense", "conv", "all", "dense_layers"),
-    "pruning": ("threshold", "magnitude", "saliency", "evidence"),
+    "pruning": ("threshold", "magnitude", "saliency", "evidence", "units"),
     "sparsity_schedule": ("cubic", "once"),
     "devices": (8, "all"),
     "dtype": ("float32", "bfloat16"),
@@ -174,6 +177,8 @@ def values_of(name: str, default: Any, options: Any) -> tuple[Any, ...]:
         return (default or "my_package.module:Net",)
     if name == "weights":
         return ((0.9, 0.1),)
+    if name == "widths":
+        return ((6, 16, 120, 84),)
     if name in TEXTS:
         return (TEXTS[name],)
     return (7,) if isinstance(default, int) or name in WHOLE else (-0.5, 2e-4)
