@@ -241,8 +241,9 @@ def group_lasso(params: PyTree, *args: Any, units: Units) -> jax.Array:
         for part in layer.incoming + layer.outgoing:
             leaf = leaves[part.path].astype(wide)
             squares += units.totals(part, jnp.square(leaf), layer.number)
-            owned = [part.owners.count(unit) for unit in range(layer.number)]
-            entries += np.array(owned) * (leaf.size // leaf.shape[part.axis])
+            owners = np.array(part.owners)
+            owned = np.bincount(owners[owners >= 0], minlength=layer.number)
+            entries += owned * (leaf.size // leaf.shape[part.axis])
         zero = squares == 0  # where the square root has no derivative
         norms = jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, entries * squares)))
         total += jnp.sum(norms)

@@ -1,5 +1,8 @@
 """Pruning of units: budgets, multiples, order, schedules; and the group lasso."""
 
+# Optax's unions of types know no state's fields.
+# pyright: reportAttributeAccessIssue=false
+
 import functools
 import itertools
 
