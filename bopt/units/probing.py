@@ -58,7 +58,7 @@ def find(
     Example:
       >>> import bopt, jax, jax.numpy as jnp
       >>> def apply(params, x):
-      ...     return jax.nn.relu(x @ params["w0"] + params["b0"]) @ params["w1"]
+      ...     return jax.nn.relu(x @ params["w0"] + params["b0"][None]) @ params["w1"]
       >>> params = {"w0": jnp.ones((4, 3)), "b0": jnp.ones(3), "w1": jnp.ones((3, 2))}
       >>> (layer,) = bopt.units.find(apply, params, jnp.ones((1, 4))).layers
       >>> [(part.path, part.axis) for part in layer.incoming + layer.outgoing]
