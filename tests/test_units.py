@@ -167,6 +167,17 @@ def test_what_cannot_be_told_is_refused_by_name(apply, params, name):
         found(apply, params)
 
 
+def test_units_shared_with_a_kernel_that_is_laid_out_otherwise_are_refused():
+    """The transposed kernel would not be cut."""
+
+    def apply(p, x):
+        return (x @ p["gate"] * (x @ p["value"].T)) @ p["out"]
+
+    params = shapes(gate=(6, 4), value=(4, 6), out=(4, 3))
+    with pytest.raises(ValueError, match="find got 'gate', whose 4 units"):
+        found(apply, params, where="gate")
+
+
 def test_the_inside_of_a_residual_block_can_be_selected():
     (layer,) = found(residual, RESIDUAL, where="w1").layers
     assert parts(layer)[:2] == [{("w1", -1)}, {("w2", -2)}]
