@@ -25,7 +25,7 @@ def prune_units(
     optimizer: optax.GradientTransformation,
     cost: Cost | None = None,
     multiple_of: int = 1,
-    decay: ArrayLike = 0.99,
+    decay: ArrayLike = 0.999,
     every: int = 1,
     start: int = 0,
     stop: int | None = None,
