@@ -102,7 +102,7 @@ def check(
             f"{type(error).__name__}: {error}"
         ) from error
     expected = dataset.labels.shape[1:]
-    found = getattr(logits, "shape", ())
+    found: Any = getattr(logits, "shape", ())
     if found[:-1] != (1, *expected) or found[-1] < dataset.classes:
         raise ConfigError(
             f"The network turns one image of shape {shape} into {found}; expected "

@@ -1,6 +1,7 @@
 """A user's own data, network and objective, by `train`, `trace` and the programs."""
 
 import sys
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +16,7 @@ from experiments.launch import main, train
 from experiments.report import report
 from experiments.runs.reading import read, read_front, read_json
 
-SMALL = {"figures": False, "batch_size": 20}
+SMALL: dict[str, Any] = {"figures": False, "batch_size": 20}
 NUMBERS = np.random.default_rng(0)
 LABELS = NUMBERS.integers(3, size=300)
 # Three features are larger the larger the class.
@@ -77,7 +78,7 @@ def test_a_run_of_arrays(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_front(tmp_path):
-    options = SMALL | {"epochs": 2, "budget": 3, "final_epochs": 2}
+    options: dict[str, Any] = SMALL | {"epochs": 2, "budget": 3, "final_epochs": 2}
     path = pareto_front.trace(
         Mlp, DATA, pruning="saliency", out=str(tmp_path / "run"), **options
     )
