@@ -176,6 +176,7 @@ def test_recipes_run():
     assert RECIPES.keys() == {"MoCo", "MoDo", "SDMGrad"}
 
 
+@pytest.mark.slow
 def test_modo_is_unbiased():
     """Products of two batches: on average those of the mean gradients."""
     found = {}

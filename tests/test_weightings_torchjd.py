@@ -37,7 +37,7 @@ NUMBER = 1_000
 
 
 def jacobians(number: int = NUMBER) -> list[np.ndarray]:
-    """Of 2, 3 or 5 rows: a third normal, the others structured; half rescaled."""
+    """Make jacobians of 2, 3 or 5 rows: a third normal, the others structured."""
     rng = np.random.default_rng(0)
     kinds = [samplers.normal] * (len(samplers.SAMPLERS) // 2) + [*samplers.SAMPLERS]
     found = []

@@ -19,6 +19,12 @@ class EmaState(NamedTuple):
       values: (m,) moving average of the objective values; 0 where none come.
       steps: number of steps.
       weighting: the inner weighting's own state.
+
+    Example:
+      >>> import bopt
+      >>> print(bopt.ema(bopt.nash()).init(2).gram)
+      [[0. 0.]
+       [0. 0.]]
     """
 
     gram: jax.Array

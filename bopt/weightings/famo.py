@@ -18,6 +18,11 @@ class FamoState(NamedTuple):
       log_values: (m,) logarithms of the last step's values.
       optimizer: state of the optimizer of `log_weights`.
       steps: number of steps.
+
+    Example:
+      >>> import bopt
+      >>> print(bopt.famo().init(2).log_weights)
+      [0. 0.]
     """
 
     log_weights: jax.Array

@@ -31,20 +31,17 @@ def make(name: str, m: int) -> bopt.Weighting:
 
 
 def compare(steps: int, repeats: int) -> None:
-    """Measure and print one row per weighting, with two columns per number of rows."""
-    rows: dict[str, list[str]] = {name: [] for name in NAMES}
-    columns = ["weighting"]
+    """Measure and print one table per number of objectives."""
     for m in COUNTS:
-        print(f"Measuring: {m} objectives", flush=True)
+        print(f"Compiling: {m} objectives", flush=True)
         jac = _jacobian(m)
         runners = {name: _runner(make(name, m), jac, m) for name in NAMES}
         times = timing.measure(runners, steps, repeats)
-        for name, cells in rows.items():
-            cells += timing.cells(times[name], times["min_norm"])
-        columns += [f"m = {m}: ms", "ratio"]
-    title = f"smgd's update, {ENTRIES:,} parameters"
-    lines = [(name, *cells) for name, cells in rows.items()]
-    rich.print(timing.make_table(title, columns, lines))
+        rows = [
+            (name, *timing.cells(own, times["min_norm"])) for name, own in times.items()
+        ]
+        title = f"{m} objectives, {ENTRIES:,} parameters"
+        rich.print(timing.make_table(title, ("weighting", "ms", "ratio"), rows))
 
 
 def _jacobian(m: int) -> dict[str, jax.Array]:
