@@ -368,7 +368,7 @@ def test_wrong_jacobians_are_named(jac, params, message):
             lambda: direction_and_weights(
                 bopt.smgd(bopt.min_norm("loss")), problems.jacobian(PARAMS)
             ),
-            "divides by the objective values: call update",
+            "needs the objective values: call update",
         ),
     ],
 )

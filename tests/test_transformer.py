@@ -14,7 +14,7 @@ from bopt.models import Transformer
 @functools.cache
 def small():
     """(model, tokens (2, 6), parameters)."""
-    model = Transformer(tokens=11, length=8, width=12, heads=3, blocks=2)
+    model = Transformer(tokens=11, length=8, width=12, heads=3, blocks=1)
     tokens = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 6)))
     key = jax.random.key(0, impl="rbg")  # compiled faster
     return model, tokens, jax.jit(model.init)(key, tokens)
@@ -41,5 +41,5 @@ def test_all_kernels_are_selected():
     _, _, params = small()
     whole = bopt.sparsity.report(params)
     rest = whole.total.entries - whole.dense.entries
-    biases = 2 * (3 * 12 + 12 + 4 * 12 + 12) + 11
-    assert rest == biases + 5 * 2 * 12  # and layer normalisations
+    biases = 3 * 12 + 12 + 4 * 12 + 12 + 11
+    assert rest == biases + 3 * 2 * 12  # and layer normalisations

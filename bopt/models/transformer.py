@@ -30,8 +30,8 @@ class Transformer(nn.Module):
       >>> import jax, jax.numpy as jnp
       >>> from bopt.models import Transformer
       >>> text, model = jnp.zeros((2, 64), int), Transformer()
-      >>> params = model.init(jax.random.key(0), text)
-      >>> model.apply(params, text).shape
+      >>> params = jax.eval_shape(model.init, jax.random.key(0), text)
+      >>> jax.eval_shape(model.apply, params, text).shape
       (2, 64, 128)
 
     Source: A. Radford et al., *Language models are unsupervised multitask learners*,

@@ -139,6 +139,7 @@ def resolve_front(config: FrontConfig, dataset: str) -> FrontConfig:
     }
     own = updated(training, epochs=epochs)
     shared = flat(resolve(own, dataset, fixed=not swept))
+    shared["model"] = config.search.model
     if not swept:
         shared["l1"] = None  # a baseline's, which the search chooses
     return from_flat(type(config), flat(config) | shared | found)
