@@ -60,7 +60,8 @@ def tradeoff(
 
     for number, name in enumerate(lines):
         color = COLORS[number % len(COLORS)] if len(lines) > 1 else "0.6"
-        look = {"color": color, "marker": MARKERS[number % len(MARKERS)], "zorder": 1}
+        marker = MARKERS[(number + number // len(COLORS)) % len(MARKERS)]
+        look = {"color": color, "marker": marker, "zorder": 1}
         show_attained(axes, fronts[name], name, lw=1, ms=4, **look)
     for number in map(int, np.flatnonzero(inside(axes, ends))):
         x, y = deviations[number] if deviations[number].any() else (None, None)
