@@ -81,13 +81,23 @@ def write_idx(folder):
             (folder / f"{split}-{kind}-ubyte").write_bytes(header + content)
 
 
+COMPOSED = next(block for block in BLOCKS if "bopt.smgd" in block)
+
+
 def test_the_first_example_is_short():
-    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
+    assert len([line for line in COMPOSED.splitlines() if line.strip()]) <= 15
+
+
+@pytest.mark.parametrize("name", ["train", "trace"])
+def test_examples_of_own_networks_are_short(name):
+    found = [block for block in BLOCKS if f"import {name}\n" in block]
+    lines = [len([x for x in block.splitlines() if x.strip()]) for block in found]
+    assert lines and max(lines) <= 20
 
 
 @pytest.mark.slow
 def test_the_first_example_prunes(capsys):
-    exec(compile(BLOCKS[0], "README.md", "exec"), {})
+    exec(compile(COMPOSED, "README.md", "exec"), {})
     total = re.search(r"^total +\d+ +(\d+)", capsys.readouterr().out, re.MULTILINE)
     assert total
     assert int(total[1]) < 8 * 32 + 32 + 32 + 1
