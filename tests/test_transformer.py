@@ -20,7 +20,7 @@ def small():
     return model, tokens, jax.jit(model.init)(key, tokens)
 
 
-@pytest.mark.parametrize("place", [0, 3, 5])
+@pytest.mark.parametrize("place", [0, 3])
 def test_a_token_changes_its_own_and_later_logits_only(place):
     model, tokens, params = small()
     apply = jax.jit(model.apply)

@@ -173,6 +173,7 @@ def test_a_measured_cost_decides_between_layers():
     assert numbers(steps(optimizer, parameters(), 1)[0])[0] == 10
 
 
+@pytest.mark.slow
 def test_a_schedule_removes_more_and_nothing_comes_back():
     schedule = optax.polynomial_schedule(1.0, 0.2, 3, 12)
     optimizer = pruned(schedule, optimizer=optax.adam(0.05), every=3)
@@ -203,6 +204,7 @@ def test_nan_stays_visible():
     assert np.isnan(params["w1"] + updates["w1"])[4].any()
 
 
+@pytest.mark.slow
 def test_row_0_of_a_jacobian_counts_and_networks_at_once_have_their_own_masks():
     optimizer = pruned(0.4, optimizer=bopt.madam(0.01), decay=0.0)
 

@@ -176,6 +176,7 @@ def test_numbers_may_be_traced():
 # Compiled
 
 
+@pytest.mark.slow
 @counts
 @family
 def test_order_does_not_matter(name, m):
