@@ -289,3 +289,28 @@ def test_models_of_other_widths():
 def test_wrong_widths_are_named(model, size, message):
     with pytest.raises(ValueError, match=message):
         tree(model, size)
+
+
+def test_products_in_a_scan_count_as_often_as_it_runs():
+    """And integers, such as a counter in the state, take no part."""
+
+    def apply(params, x, counter):
+        del counter
+        rows = x.reshape(len(x), 3, 2)
+        each = jax.lax.scan(
+            lambda carry, row: (carry, row @ params["w1"]), 0, jnp.moveaxis(rows, 1, 0)
+        )[1]
+        return relu(each.sum(0)) @ params["w2"]
+
+    params = shapes(w1=(2, 5), w2=(5, 4))
+    counter = jax.ShapeDtypeStruct((), jnp.int32)
+    units = found(apply, params, state=counter)
+    assert units.numbers == (5,)
+    assert float(units.multiply_adds([5])) == 3 * 2 * 5 + 5 * 4
+
+
+def test_leaves_without_a_mask_keep_their_units():
+    params = shapes(w1=(6, 3), w2=(3, 4))
+    units = found(lambda p, x: relu(x @ p["w1"]) @ p["w2"], params)
+    kept = units.kept_by({"w1": jnp.zeros((6, 3), bool)})
+    assert [own.tolist() for own in kept] == [[True] * 3]
