@@ -13,8 +13,20 @@ from bopt.models import VGG, LeNet5
 from experiments.config import Config, FrontConfig, VggConfig, VggFront, flat
 from experiments.launch import read_options
 
+FAST = ("smgd", "madam", "madam, split")  # the others are alike
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=() if case.name in FAST else pytest.mark.slow,
+        )
+        for case in CASES
+    ],
+)
 def test_updates_are_those_of_the_released_code(case):
     found, expected = ours(case), theirs(case)
     assert (expected == 0).any() and (expected[-1] != 0).any()

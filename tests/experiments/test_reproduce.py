@@ -75,6 +75,7 @@ def test_the_options_of_each_run(name, smoke):
             assert found["epochs"] == own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in PARTS if "fronts" not in name])
 def test_the_page_distinguishes_the_runs_of_a_part(name):
     descriptions = {

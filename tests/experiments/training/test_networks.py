@@ -81,7 +81,16 @@ NETWORKS: dict[str, Any] = {
 STATES = {"one with train": "batch_stats", "an NNX class": "state"}
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+FAST = ("one with train", "an NNX class", "a pair")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind in FAST else pytest.mark.slow)
+        for kind in NETWORKS
+    ],
+)
 def test_all_kinds_of_networks(kind):
     network = networks.adapted(NETWORKS[kind], CLASSES)
     variables = dict(jax.jit(network.init)(KEY, IMAGES[:1]))
