@@ -38,6 +38,7 @@ from experiments.runs.files import read as read_text
 from experiments.runs.reading import (
     LIMIT,
     check,
+    network_title,
     read,
     read_config,
     read_front,
@@ -49,7 +50,6 @@ from experiments.runs.reading import (
 _REFERENCES = {"accuracy": 98.9, "weight": 3e-4} | {
     f"Dense_{number}": left for number, left in enumerate((2107, 300, 170))
 }
-_MODELS = {"lenet5": "LeNet-5", "vgg": "VGG"}
 # Column of published networks -> largest value, and the end of the message.
 _COMPARED = {
     "test_accuracy": (1, "a share from 0 to 1. Divide percentages by 100"),
@@ -136,10 +136,8 @@ def front_figures(path: Path) -> dict[str, Figure]:
         )
     check(config, schema.FrontConfig, path / "config.json")
     front, published = read_front(path), path / "compare.csv"
-    model = config["model"].rpartition(":")[2]  # a user's network: MODULE:NAME
-    model = _MODELS.get(model, model)
-    title = f"{model} on {config['dataset_title']}, {config['search']} search"
-    title += f" with {config['optimizer']}"
+    title = f"{network_title(config)} on {config['dataset_title']}, "
+    title += f"{config['search']} search with {config['optimizer']}"
     final = summary.get("final") or {}
     of_numbers = config.get("pruning") in TO_SPARSITY
     figure = front_figure(

@@ -275,7 +275,7 @@ def begin(
 
         on_first(find)
     found = find()
-    fallback = isinstance(wanted, str) and wanted == "auto" and found.name != preferred
+    fallback = wanted == "auto" and found.name != preferred
     warning = f"NOT {data.TITLES[preferred]}! " if fallback else ""
     style = "bold yellow" if fallback else None
     say(console, f"{warning}Training on {found.source}.", style)

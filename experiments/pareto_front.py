@@ -186,6 +186,7 @@ def _searched(
     import jax
     import numpy as np
 
+    from experiments.report_tables import hypervolume
     from experiments.runs import records
     from experiments.training.images import example
 
@@ -194,18 +195,13 @@ def _searched(
     shapes = jax.eval_shape(make("auto").init, jax.random.key(0), image)
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes["params"])
     entries = records.sparsity(zeros).report.dense.entries
-    columns = ("test_accuracy", "nonzero_dense")
-    reference = (1 - error, share * entries)
-    volumes = [
-        own.hypervolume(reference, columns, maximize=["test_accuracy"])
-        for own in front.by_seed()
-    ]
+    volumes = [hypervolume(own, (error, share), entries) for own in front.by_seed()]
     return {
         "search": config.search.search,
         "reason": reason,
         "points": len(front),
         "nondominated": len(front.nondominated()),
-        "hypervolume": statistics.fmean(volumes) / (error * share * entries),
+        "hypervolume": statistics.fmean(volumes),
         "entries_dense": entries,
         "reference": [error, share],
         "knees": {name: point.name for name, point in knees.items()},

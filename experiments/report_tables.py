@@ -11,7 +11,7 @@ from scipy import stats
 
 from bopt.fronts import Front
 from experiments.config import MULTI_GRADIENT
-from experiments.runs.reading import read_front
+from experiments.runs.reading import network_title, read_front
 
 _UNKNOWN = "-"
 # Heading -> key of the summary, factor, digits.
@@ -123,11 +123,7 @@ class Result(NamedTuple):
 
     @property
     def network(self) -> str:
-        names = self.config.get("model"), self.config["experiment"]
-        known = {"lenet5": "LeNet-5", "mnist_lenet": "LeNet-5"}
-        known |= {"vgg": "VGG", "cifar_vgg": "VGG", "text_transformer": "Transformer"}
-        own = str(names[0]).rpartition(":")[2]  # a user's network, MODULE:NAME
-        return next((known[name] for name in names if name in known), own)
+        return network_title(self.config)
 
     @property
     def subject(self) -> str:

@@ -50,14 +50,11 @@ def from_path(path: Path) -> Examples:
             "(MNIST's format) or of CIFAR-10's binary files. Check --dataset."
         )
     if found := idx.find(path):
-        arrays = {role: idx.read(file) for role, file in found.items()}
-        return from_arrays(
-            {
-                role.removeprefix("train ").replace(" ", "_"): array
-                for role, array in arrays.items()
-            },
-            f"IDX files in {path}",
-        )
+        arrays = {
+            role.removeprefix("train ").replace(" ", "_"): idx.read(file)
+            for role, file in found.items()
+        }
+        return from_arrays(arrays, f"IDX files in {path}")
     if batches := sorted(path.glob("data_batch_*.bin")):
         parts = {"": batches, "test_": [path / "test_batch.bin"]}
         arrays = {}

@@ -16,7 +16,6 @@ from experiments.errors import DataError
 TITLE = "Python's manual"
 SIZES = (5_600, 600, 800)
 LENGTH = 64  # characters of a sequence
-CHARACTERS = 128  # ASCII; others become question marks
 
 
 def read() -> tuple[np.ndarray, np.ndarray, str]:
@@ -24,6 +23,7 @@ def read() -> tuple[np.ndarray, np.ndarray, str]:
     from pydoc_data.topics import topics
 
     text = "\n".join(topics[name] for name in sorted(topics))
+    # Other characters than ASCII become question marks.
     codes = np.frombuffer(text.encode("ascii", "replace"), np.uint8)
     source = f"pydoc_data.topics of Python {platform.python_version()}"
     number = sum(SIZES)

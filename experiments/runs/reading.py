@@ -27,6 +27,10 @@ _LARGEST = 1e100  # more than float32 has, and its square is finite
 # Figures of a run, and of a front.
 FIGURES = ("accuracy", "loss", "weight", "nonzeros")
 FRONT_FIGURES = ("front", "levels")
+_NETWORKS = {
+    **{"lenet5": "LeNet-5", "mnist_lenet": "LeNet-5"},
+    **{"vgg": "VGG", "cifar_vgg": "VGG", "text_transformer": "Transformer"},
+}
 # Control characters, also those that change the direction of a text.
 _CONTROLS = re.compile("[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udb7f]")
 
@@ -232,3 +236,13 @@ def _whole(model: Path) -> bool:
     own = [file for file in model.rglob("*") if file.is_file()]
     sizes = {file.name: file.stat().st_size for file in own}
     return sizes.get("_METADATA", 0) > 0 and all(sizes.values())
+
+
+def network_title(config: Mapping[str, Any]) -> str:
+    """Return the name of a run's network in figures and tables.
+
+    Of a user's network, MODULE:NAME, it is the name.
+    """
+    names = config.get("model"), config["experiment"]
+    known = (_NETWORKS[name] for name in names if name in _NETWORKS)
+    return next(known, str(names[0]).rpartition(":")[2])

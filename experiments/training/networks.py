@@ -111,12 +111,12 @@ def check(
     if not jax.tree.leaves(params := {"params": variables["params"]}):
         raise ConfigError("The network has no parameters; expected some to train.")
     steps = steps_per_epoch(dataset, config.optimizer.batch_size)
-    penalty, own = make_penalties(config.objectives)
+    penalty, own = make_penalties(config.objectives, complexity)
     units = find_units(network, variables, images, config)
     try:
         jax.eval_shape(compose(config, steps, weights, units).init, params)
         jax.eval_shape(penalty, params)
-        cost = jax.eval_shape(complexity or own, params)
+        cost = jax.eval_shape(own, params)
     except ValueError as error:
         advice = " Or choose --pruning saliency." * ("by_evidence" in str(error))
         raise ConfigError(f"{error}{advice}") from None

@@ -308,8 +308,8 @@ def complexity(
     if config.pruning.pruning in TO_SPARSITY:
         where = records.KERNELS[config.pruning.prune_where]
         return bopt.sparsity.report(params, where).dense.nonzeros
-    _, own = make_penalties(config.objectives)
-    return float((penalty or own)(params))
+    _, own = make_penalties(config.objectives, penalty)
+    return float(own(params))
 
 
 def _seeds_and_weights(jobs: list[Job]):

@@ -54,7 +54,7 @@ def steps_per_epoch(dataset: Dataset, batch_size: int) -> int:
 
 
 def make_penalties(
-    options: Objectives,
+    options: Objectives, own: Callable[[Any], Any] | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return the penalty in objective 0 and the complexity, objective 1.
 
@@ -63,7 +63,7 @@ def make_penalties(
     `l1_where` selects, or with `complexity="log"` their log penalty; with
     `conv_l2_both` plus the penalty; with `split` plus the squared l2 norm of the
     convolution kernels, or with `split_loss="whole"` of all parameters outside of the
-    dense layers.
+    dense layers. A user's `own` complexity takes its place.
 
     Example:
       >>> import jax.numpy as jnp
@@ -84,14 +84,14 @@ def make_penalties(
             return 0.0
         return options.conv_l2 * bopt.l2(kernels, where=4)
 
-    def complexity(params, *_):
+    def chosen(params, *_):
         where = KERNELS[options.l1_where]
         norm = bopt.l1 if options.complexity == "l1" else bopt.log_penalty
-        own = norm(params, where=where, at_zero=options.l1_at_zero)
-        own = own + penalty(params) if options.conv_l2_both else own
-        return own + bopt.l2(params, where=others) if options.split else own
+        total = norm(params, where=where, at_zero=options.l1_at_zero)
+        total = total + penalty(params) if options.conv_l2_both else total
+        return total + bopt.l2(params, where=others) if options.split else total
 
-    return penalty, complexity
+    return penalty, own or chosen
 
 
 def make_objectives(

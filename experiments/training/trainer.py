@@ -120,8 +120,7 @@ class Trainer:
             train = slice(dataset.train.start, dataset.train.stop)
             mean, deviation = moments(dataset.images[train])
             scale = functools.partial(scaled, mean=mean, deviation=deviation)
-        penalty, own = make_penalties(config.objectives)
-        self.penalties = penalty, complexity or own
+        self.penalties = make_penalties(config.objectives, complexity)
         objectives = make_objectives(model, *self.penalties)
         image = example(dataset.images)
         split = split_batch(mesh)
